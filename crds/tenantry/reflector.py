@@ -1,0 +1,196 @@
+"""A cache of one kind that follows the API server and never confuses "I can't see it" with "it is gone".
+
+The rules are client-go's: the first and every later list is complete or is thrown away, a list replaces the cache and
+so finds what was deleted while nobody watched, the watch goes on from the last resourceVersion (bookmarks move it),
+and a stream that falls silent is dropped. Two more, because a short answer from here would delete Applications: a list
+whose resourceVersion is lower than one already seen is refused, and the kind is listed again every so often even if
+all seems well, since a watch cache can lose a DELETE for good (kubernetes/kubernetes#123072).
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from tenantry.backoff import Backoff
+from tenantry.errors import Gone, KubeError, Throttled, Unavailable
+from tenantry.kube import Kube
+from tenantry.resources import Resource
+from tenantry.telemetry import get_logger
+
+__all__ = ["Key", "Reflector", "Timing"]
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""(namespace, or "" for a cluster-scoped object; name)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `silence`: a watch without a byte for so long is dead. `relist`: list again at least so often."""
+
+    silence: float = 75.0
+    relist: float = 900.0
+    first_retry: float = 0.8
+    last_retry: float = 30.0
+
+
+class Reflector(Generic[T]):
+    """Keeps `items`, the transformed objects of one kind, as the API server has them.
+
+    `transform` gets an object's JSON and returns what to keep; it must not fail. `on_change(key, before, after)` is
+    called for every difference, None standing for absent; `synced` is set after the first complete list. `error` is why
+    the cache may be behind, None while the watch is healthy; the items stay as they were last seen.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        resource: Resource,
+        *,
+        transform: Callable[[dict[str, Any]], T],
+        on_change: Callable[[Key, T | None, T | None], None] | None = None,
+        label_selector: str | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self._kube = kube
+        self._resource = resource
+        self._transform = transform
+        self._on_change = on_change
+        self._label_selector = label_selector
+        self._timing = timing or Timing()
+        self._items: dict[Key, T] = {}
+        self._versions: dict[Key, int] = {}
+        self._seen = 0
+        self._listed_at = float("-inf")
+        self._must_list = True
+        self.items: Mapping[Key, T] = MappingProxyType(self._items)
+        self.synced = asyncio.Event()
+        self.error: KubeError | None = None
+        self.last_activity = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """List and watch for ever; every failure is waited out and shown in `error`."""
+        backoff = Backoff(first=self._timing.first_retry, cap=self._timing.last_retry)
+        while True:
+            try:
+                if self._must_list or self._now() - self._listed_at > self._timing.relist:
+                    await self._list()
+                    backoff.reset()
+                if await self._watch():
+                    backoff.reset()
+                    continue
+                pause = backoff.next()  # a watch that ends at once, over and over, must not become a hot loop
+            except Gone as error:
+                self._must_list = True
+                log.info("listing again: the resourceVersion has expired", kind=self._resource.kind, error=str(error))
+                pause = backoff.next()
+            except KubeError as error:
+                self._report(error)
+                pause = backoff.next()
+                if isinstance(error, Throttled) and error.retry_after is not None:
+                    pause = max(pause, error.retry_after)
+            await asyncio.sleep(pause)
+
+    def absorb(self, body: dict[str, Any]) -> None:
+        """Take in an object that a write just answered with, so that the next look at `items` sees that write.
+
+        Ignored when the watch has already gone past it: it may have reported the object's deletion.
+        """
+        if _version(body) > self._seen:
+            self._put(body)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _report(self, error: KubeError) -> None:
+        if self.error is None or str(self.error) != str(error):
+            log.warning("the cache may be behind", kind=self._resource.kind, error=str(error))
+        self.error = error
+
+    def _healthy(self) -> None:
+        if self.error is not None:
+            log.info("the cache follows again", kind=self._resource.kind)
+        self.error = None
+        self.last_activity = self._now()
+
+    async def _list(self) -> None:
+        found: list[dict[str, Any]] = []
+        seen = 0
+        async for page in self._kube.pages(self._resource, label_selector=self._label_selector):
+            seen = int(page["metadata"]["resourceVersion"])
+            found += page["items"]
+        if seen < self._seen:
+            raise Unavailable(
+                f"LIST {self._resource.plural}: refused, its resourceVersion {seen} is older than {self._seen}, "
+                "which was seen before; was the API server restored from a backup? Then restart this process"
+            )
+        self._replace(found, seen)
+        self._must_list = False
+        self._listed_at = self._now()
+        self._healthy()
+        self.synced.set()
+
+    def _replace(self, found: list[dict[str, Any]], seen: int) -> None:
+        present = {_key(body) for body in found}
+        for body in found:
+            self._put(body)
+        # What our own write put in after this list was taken is newer than the list, not missing from it.
+        for key in [key for key, version in self._versions.items() if key not in present and version <= seen]:
+            self._drop(key)
+        self._seen = seen
+
+    async def _watch(self) -> bool:
+        """Follow one watch to its end; return whether it lasted or brought anything."""
+        started = self._now()
+        events = 0
+        stream = self._kube.watch(
+            self._resource,
+            resource_version=str(self._seen),
+            label_selector=self._label_selector,
+            timeout_seconds=random.randint(300, 600),  # noqa: S311 - spreads reconnects
+            silence=self._timing.silence,
+        )
+        async for event in stream:
+            events += 1
+            body = event["object"]
+            version = _version(body)
+            if event["type"] == "DELETED":
+                if version >= self._versions.get(_key(body), 0):
+                    self._drop(_key(body))
+            elif event["type"] != "BOOKMARK":
+                self._put(body)
+            self._seen = max(self._seen, version)
+            self._healthy()
+        return events > 0 or self._now() - started > 1.0
+
+    def _put(self, body: dict[str, Any]) -> None:
+        key, version = _key(body), _version(body)
+        if version <= self._versions.get(key, -1):
+            return
+        before = self._items.get(key)
+        after = self._transform(body)
+        self._items[key] = after
+        self._versions[key] = version
+        if self._on_change is not None and before != after:
+            self._on_change(key, before, after)
+
+    def _drop(self, key: Key) -> None:
+        before = self._items.pop(key, None)
+        self._versions.pop(key, None)
+        if self._on_change is not None and before is not None:
+            self._on_change(key, before, None)
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    # Comparable as integers since Kubernetes 1.35 (KEP-5504), and in practice always.
+    return int(body["metadata"]["resourceVersion"])

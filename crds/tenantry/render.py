@@ -1,0 +1,159 @@
+"""What Argo CD's templates see of a tenant, the same keys in the same order whichever source the tenant comes from.
+
+A template that meets a missing key freezes its whole ApplicationSet, and Go templates print numbers as floats; so every
+element has every key, numbers are strings, and nothing is null. The keys are fixed by configuration alone: no tenant
+can add, shadow or remove one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenantry.classes import Resolved, namespaces_of
+from tenantry.model import Owner
+from tenantry.names import slug
+
+__all__ = [
+    "CLUSTER",
+    "POSTGRES",
+    "RESERVED",
+    "STATUS",
+    "ClusterRow",
+    "Row",
+    "merge_rows",
+    "namespaces_of",
+    "render_row",
+    "render_tenant",
+]
+
+Row = dict[str, Any]
+"""One element of the answer: JSON without nulls and numbers."""
+
+CLUSTER = "cluster"
+POSTGRES = "postgres"
+STATUS = "status"
+
+_FIXED = (
+    "tenant",
+    "name",
+    "displayName",
+    STATUS,
+    "state",
+    "class",
+    "source",
+    "project",
+    "namespace",
+    "namespaces",
+    "labels",
+    "annotations",
+    "owners",
+    "parameters",
+)
+RESERVED = frozenset((*_FIXED, "generator", "values"))
+"""Keys that no configured column may have, but for `status`. Argo CD puts `generator` and `values` there itself."""
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """A Tenant's element, and the columns (of `status` and the configured ones) that the Tenant itself has set."""
+
+    element: Row
+    own_columns: frozenset[str]
+
+
+def render_tenant(resolved: Resolved, columns: Sequence[str] = (STATUS,)) -> ClusterRow:
+    """Render a Tenant. Each of `columns` but `status` becomes a key of its own, last, taken from the parameters."""
+    tenant, spec = resolved.tenant, resolved.spec
+    namespaces = [namespace.name for namespace in namespaces_of(resolved)]
+    parameters: dict[str, Any] = _plain(spec.parameters)
+    annotations = {key: value for key, value in tenant.metadata.annotations.items() if key != _LAST_APPLIED}
+    state = tenant.spec.lifecycle.state.value
+    element: Row = {
+        "tenant": tenant.name,
+        "name": tenant.name,
+        "displayName": tenant.spec.display_name or tenant.name,
+        STATUS: parameters[STATUS] if _is_set(spec.parameters, STATUS) else state.lower(),
+        "state": state,
+        "class": resolved.class_name,
+        "source": CLUSTER,
+        "project": spec.project,
+        "namespace": namespaces[0] if namespaces else "",
+        "namespaces": namespaces,
+        "labels": dict(tenant.metadata.labels),
+        "annotations": annotations,
+        "owners": [_owner(owner) for owner in tenant.spec.owners],
+        "parameters": parameters,
+    }
+    for column in columns:
+        if column != STATUS:
+            element[column] = parameters[column] if _is_set(spec.parameters, column) else ""
+    own = frozenset(column for column in (STATUS, *columns) if _is_set(tenant.spec.parameters, column))
+    return ClusterRow(element, own)
+
+
+def render_row(raw: str, columns: Mapping[str, str]) -> Row:
+    """Render a database row: the raw value of its tenant column, and the text of each configured column in order."""
+    element: Row = {
+        "tenant": raw,
+        "name": slug(raw),
+        "displayName": raw,
+        STATUS: columns.get(STATUS, ""),
+        "state": "Active",
+        "class": "",
+        "source": POSTGRES,
+        "project": "",
+        "namespace": "",
+        "namespaces": [],
+        "labels": {},
+        "annotations": {},
+        "owners": [],
+        "parameters": {},
+    }
+    for column, text in columns.items():
+        if column != STATUS:
+            element[column] = text
+    return element
+
+
+def merge_rows(cluster_row: ClusterRow, database_row: Row) -> Row:
+    """Merge a Tenant over the database row of the same name: `tenant` keeps the row's raw value.
+
+    Columns that the Tenant itself has not set come from the row, before any default of its class; an empty one (NULL)
+    is no value.
+    """
+    merged = dict(cluster_row.element)
+    merged["tenant"] = database_row["tenant"]
+    for column, value in database_row.items():
+        is_column = column == STATUS or column not in RESERVED
+        if is_column and value and column in merged and column not in cluster_row.own_columns:
+            merged[column] = value
+    return merged
+
+
+def _is_set(parameters: Mapping[str, Any], key: str) -> bool:
+    return isinstance(parameters.get(key), str | int | float)  # bool is an int
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None:
+            return ""
+        case bool() | str():
+            return value
+        case Mapping():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return str(value)
+
+
+def _owner(owner: Owner) -> dict[str, str]:
+    return {
+        "kind": owner.kind.value,
+        "name": owner.name,
+        "namespace": owner.namespace,
+        "role": owner.role.value,
+    }

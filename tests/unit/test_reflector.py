@@ -1,0 +1,192 @@
+"""The cache against the faults of an API server: nothing may go missing that is not gone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenantry.errors import KubeError, NotFound, Throttled
+from tenantry.reflector import Key, Reflector, Timing
+from tenantry.resources import NAMESPACES
+from tests.support.eventually import eventually
+from tests.unit.scripted_api import ScriptedApi, bookmark, event, namespace, page, scripted, status
+
+QUICK = Timing(silence=0.3, relist=900, first_retry=0.01, last_retry=0.02)
+
+
+class Following:
+    """A running reflector, and every change it reported."""
+
+    def __init__(self, api: ScriptedApi, reflector: Reflector[str]) -> None:
+        self.api = api
+        self.reflector = reflector
+        self.changes: list[tuple[str, str | None, str | None]] = []
+
+    def note(self, key: Key, before: str | None, after: str | None) -> None:
+        self.changes.append((key[1], before, after))
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(name for _, name in self.reflector.items)
+
+    async def reaches(self, *names: str) -> None:
+        await eventually(lambda: self.names == sorted(names), within=5, what=f"{names}, not {self.names}")
+
+
+def _version(body: dict[str, Any]) -> str:
+    return str(body["metadata"]["resourceVersion"])
+
+
+@contextlib.asynccontextmanager
+async def following(directory: Path, *, timing: Timing = QUICK) -> AsyncIterator[Following]:
+    async with scripted(directory) as (api, kube):
+        holder: list[Following] = []
+        reflector = Reflector(
+            kube, NAMESPACES, transform=_version, on_change=lambda *change: holder[0].note(*change), timing=timing
+        )
+        holder.append(Following(api, reflector))
+        task = asyncio.create_task(reflector.run())
+        try:
+            yield holder[0]
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_pages_are_published_together(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5, token="next"))
+        await eventually(lambda: len(run.api.queries) == 2, within=5, what="the second page is asked for")
+        assert run.names == []
+        assert not run.reflector.synced.is_set()
+        run.api.on_list(page(namespace("b", 2), version=5))
+        await run.reaches("a", "b")
+        assert run.reflector.synced.is_set()
+        assert run.api.queries[1]["continue"] == "next"
+
+
+async def test_a_continue_token_that_expires_starts_the_list_over_and_publishes_nothing(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5, token="next"), (410, status(410, "Expired")))
+        run.api.on_list(page(namespace("b", 6), namespace("c", 6), version=7))
+        await run.reaches("b", "c")
+        assert ("a", None, "1") not in run.changes
+        assert "continue" not in run.api.queries[2]
+
+
+async def test_a_watch_goes_on_from_the_last_bookmark(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch(([event("ADDED", namespace("b", 6)), bookmark(42)], "close"))
+        await eventually(lambda: len(run.api.queries) == 3, within=5, what="watching again")
+        assert run.api.queries[2]["resourceVersion"] == "42"
+        assert run.names == ["a", "b"]
+
+
+async def test_an_expired_watch_lists_again_and_finds_what_was_deleted_meanwhile(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=5))
+        run.api.on_watch(([{"type": "ERROR", "object": status(410, "Expired")}], "close"))
+        run.api.on_list(page(namespace("b", 2), namespace("c", 8), version=9))
+        await run.reaches("b", "c")
+        assert run.changes[-2:] == [("c", None, "8"), ("a", "1", None)]
+
+
+async def test_a_watch_refused_with_410_lists_again(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list(page(namespace("b", 6), version=9))
+        await run.reaches("b")
+
+
+async def test_a_silent_stream_is_dropped_and_watched_again(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch(([], "hang"), ([event("ADDED", namespace("b", 6))], "hang"))
+        await run.reaches("a", "b")
+        assert sum(1 for query in run.api.queries if "watch" in query) >= 2
+
+
+async def test_a_stream_that_ends_inside_an_event_loses_nothing(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch(([], b'{"type":"DELETED","object":{"meta'), ([event("ADDED", namespace("b", 6))], "hang"))
+        await run.reaches("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(404, NotFound), (403, KubeError), (500, KubeError), (429, Throttled), (503, KubeError)]
+)
+async def test_a_failing_list_is_an_error_and_never_an_absence(tmp_path: Path, code: int, kind: type) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list((code, status(code, "Broken")))
+        await eventually(lambda: isinstance(run.reflector.error, kind), within=5, what=f"{kind}: {run.reflector.error}")
+        assert run.names == ["a"]
+        run.api.on_list(page(namespace("a", 1), namespace("b", 6), version=7))
+        await run.reaches("a", "b")
+        await eventually(lambda: run.reflector.error is None, within=5, what="healthy again")
+
+
+async def test_a_list_older_than_what_was_seen_is_refused(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=50))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list(page(namespace("a", 1), version=20))
+        await eventually(lambda: run.reflector.error is not None, within=5, what="the refusal is reported")
+        assert "is older than 50" in str(run.reflector.error)
+        assert run.names == ["a", "b"]
+
+
+async def test_a_list_answer_that_is_no_list_is_refused(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list({"metadata": {"resourceVersion": "9"}})
+        await eventually(lambda: run.reflector.error is not None, within=5, what="the refusal is reported")
+        assert run.names == ["a"]
+
+
+async def test_a_periodic_list_finds_a_delete_that_the_watch_never_told(tmp_path: Path) -> None:
+    timing = Timing(silence=5, relist=0, first_retry=0.01, last_retry=0.02)
+    async with following(tmp_path, timing=timing) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=5))
+        run.api.on_watch(([bookmark(9)], "close"))
+        run.api.on_list(page(namespace("b", 2), version=10))
+        await run.reaches("b")
+
+
+async def test_events_older_than_our_own_write_do_not_undo_it(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        await run.reaches("a")
+        run.reflector.absorb(namespace("a", 9))
+        run.reflector.absorb(namespace("new", 10))
+        run.api.on_watch(([event("MODIFIED", namespace("a", 7)), bookmark(8)], "close"))
+        await eventually(lambda: len(run.api.queries) == 3, within=5, what="watching again")
+        assert run.reflector.items == {("", "a"): "9", ("", "new"): "10"}
+
+
+async def test_a_write_that_is_answered_after_its_deletion_was_seen_leaves_no_ghost(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(version=5))
+        run.api.on_watch(([event("ADDED", namespace("a", 6)), event("DELETED", namespace("a", 7))], "hang"))
+        await eventually(lambda: ("a", "6", None) in run.changes, within=5, what="the deletion is seen")
+        run.reflector.absorb(namespace("a", 6))
+        assert run.names == []
+
+
+async def test_a_watch_that_ends_at_once_over_and_over_is_no_hot_loop(tmp_path: Path) -> None:
+    timing = Timing(silence=5, relist=900, first_retry=0.2, last_retry=10)
+    async with following(tmp_path, timing=timing) as run:
+        run.api.on_list(page(version=5))
+        run.api.on_watch(*[([], "close")] * 50)
+        await eventually(lambda: len(run.api.queries) >= 3, within=5, what="a second watch")
+        await asyncio.sleep(0.5)
+        assert len(run.api.queries) < 8
