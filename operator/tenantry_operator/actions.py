@@ -1,0 +1,98 @@
+"""The writes that a plan may ask for. Each is one small, repeatable step: killed after any of them, nothing is lost.
+
+`target` says what an action writes to: the namespace's name, or the Tenant's finalizer.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Action",
+    "AddFinalizer",
+    "AdoptNamespace",
+    "ApplyNamespace",
+    "CreateNamespace",
+    "DeleteNamespace",
+    "ReleaseNamespace",
+    "RemoveFinalizer",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Keep the Tenant until its teardown is over. Comes before anything that a teardown would have to undo."""
+
+    target: str = "finalizer"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    """Let the Tenant go."""
+
+    target: str = "finalizer"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNamespace:
+    """Create a namespace with all its labels at once. One that exists is a Conflict, so none is taken by mistake."""
+
+    body: dict[str, Any]
+
+    @property
+    def target(self) -> str:
+        """The namespace's name."""
+        return str(self.body["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptNamespace:
+    """Take over a namespace whose owner opted in: apply the body, then end the opt-in."""
+
+    body: dict[str, Any]
+    ending: dict[str, Any]
+
+    @property
+    def target(self) -> str:
+        """The namespace's name."""
+        return str(self.body["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyNamespace:
+    """Bring the namespace of that uid back to what it should be; `stale` removes what is no longer wanted."""
+
+    body: dict[str, Any]
+    uid: str
+    stale: dict[str, Any] | None
+
+    @property
+    def target(self) -> str:
+        """The namespace's name."""
+        return str(self.body["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNamespace:
+    """Keep the namespace, take our labels off it and note where it came from."""
+
+    target: str
+    patch: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNamespace:
+    """Delete the namespace of that uid, after a live read has shown that it is still the tenant's."""
+
+    target: str
+    uid: str
+
+
+Action = (
+    AddFinalizer
+    | RemoveFinalizer
+    | CreateNamespace
+    | AdoptNamespace
+    | ApplyNamespace
+    | ReleaseNamespace
+    | DeleteNamespace
+)

@@ -1,0 +1,74 @@
+"""Where kopf comes in: it frames the process, delivers Tenant events and answers probes.
+
+Only low-level handlers are used. Any create, update or delete handler would make kopf write a finalizer and annotations
+of its own onto every Tenant, and an index would make start-up quadratic in their number.
+"""
+
+import logging
+from typing import Any
+
+import kopf
+
+from tenantry.credentials import Credentials
+from tenantry.names import GROUP, VERSION
+from tenantry_operator.worker import Worker
+
+__all__ = ["configure", "register"]
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Set kopf up for a cluster of thousands of Tenants; the reasons are in docs/adr/0002."""
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = (1, 2, 4, 8)
+    settings.posting.level = logging.WARNING
+    settings.process.ultimate_exiting_timeout = 20
+    settings.execution.max_workers = 4
+
+
+def register(registry: kopf.OperatorRegistry, worker: Worker, credentials: Credentials) -> None:
+    """Add every handler to `registry`."""
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        scheme, _space, token = (await credentials.authorization() or "").partition(" ")
+        configuration = credentials.configuration
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            scheme=scheme or None,
+            token=token or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            proxy_url=credentials.proxy,
+        )
+
+    @kopf.on.startup(registry=registry)
+    async def startup(**_: Any) -> None:
+        worker.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def cleanup(**_: Any) -> None:
+        await worker.stop()
+
+    @kopf.on.event(GROUP, VERSION, "tenants", registry=registry)
+    async def tenant(event: kopf.RawEvent, **_: Any) -> None:
+        raw: dict[str, Any] = dict(event["object"])
+        if event["type"] == "DELETED":
+            worker.reconciler.gone(raw["metadata"]["name"], raw["metadata"]["uid"])
+        else:
+            worker.reconciler.seen(raw)
+
+    @kopf.on.probe(registry=registry)
+    async def progress(**_: Any) -> str:
+        trouble = worker.trouble()
+        if trouble:
+            raise kopf.PermanentError(trouble)
+        return "ok"

@@ -1,0 +1,99 @@
+"""The work queue: which tenants to look at next.
+
+client-go's semantics in asyncio. A key is in the queue once however often it is added; two workers never have the same
+key; a key added while it is worked on is worked on again afterwards. Changes go before resyncs, so that a person's edit
+never waits behind ten thousand tenants that are looked at just in case.
+"""
+
+import asyncio
+import enum
+from collections import deque
+
+from tenantry.backoff import Backoff
+
+__all__ = ["Lane", "Queue"]
+
+
+class Lane(enum.IntEnum):
+    """What a key waits behind: `CHANGE` before `RESYNC`."""
+
+    CHANGE = 0
+    RESYNC = 1
+
+
+class Queue:
+    """Keys to reconcile. `first_retry` and `last_retry` bound the back-off of a failing key, in seconds."""
+
+    def __init__(self, *, first_retry: float = 0.5, last_retry: float = 300.0) -> None:
+        self._first_retry = first_retry
+        self._last_retry = last_retry
+        self._lanes: tuple[deque[str], deque[str]] = (deque(), deque())
+        self._waiting: dict[str, Lane] = {}
+        self._working: set[str] = set()
+        self._again: dict[str, Lane] = {}
+        self._backoffs: dict[str, Backoff] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._available = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: str, lane: Lane = Lane.CHANGE) -> None:
+        """Put `key` in, unless it waits already; in a higher lane it moves up."""
+        if key in self._working:
+            self._again[key] = min(lane, self._again.get(key, lane))
+            return
+        present = self._waiting.get(key)
+        if present is not None and present <= lane:
+            return
+        # A key that moves up leaves a ghost in the lower lane, which `get` passes over.
+        self._waiting[key] = lane
+        self._lanes[lane].append(key)
+        self._available.set()
+
+    def add_after(self, key: str, delay: float) -> None:
+        """Put `key` in after `delay` seconds; an earlier time already set stands."""
+        loop = asyncio.get_running_loop()
+        present = self._timers.get(key)
+        if present is not None and present.when() <= loop.time() + delay:
+            return
+        if present is not None:
+            present.cancel()
+        self._timers[key] = loop.call_later(delay, self._due, key)
+
+    async def get(self) -> str:
+        """Return the next key, waiting for one; the caller must call `done` with it."""
+        while True:
+            for lane in Lane:
+                while self._lanes[lane]:
+                    key = self._lanes[lane].popleft()
+                    if self._waiting.get(key) is lane:
+                        del self._waiting[key]
+                        self._working.add(key)
+                        return key
+            self._available.clear()
+            await self._available.wait()
+
+    def done(self, key: str) -> None:
+        """Say that the work on `key` has ended, whatever came of it."""
+        self._working.discard(key)
+        lane = self._again.pop(key, None)
+        if lane is not None:
+            self.add(key, lane)
+
+    def retry(self, key: str, *, at_least: float = 0.0) -> float:
+        """Put `key` in again after its back-off, which doubles with every call; return the delay in seconds."""
+        backoff = self._backoffs.get(key)
+        if backoff is None:
+            backoff = self._backoffs[key] = Backoff(first=self._first_retry, cap=self._last_retry)
+        delay = max(at_least, backoff.next())
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: str) -> None:
+        """End the back-off of `key`: the last try succeeded."""
+        self._backoffs.pop(key, None)
+
+    def _due(self, key: str) -> None:
+        self._timers.pop(key, None)
+        self.add(key)

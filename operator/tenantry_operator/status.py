@@ -1,0 +1,92 @@
+"""What `kubectl get tenant` and `kubectl wait` see: phase and conditions, by kstatus' conventions.
+
+Ready is the sum; Reconciling is true while there is something left to do; Stalled is true when only a person can help.
+Nothing in a status changes by itself: a condition's time moves only when its status does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Findings", "build_status", "namespace_status"]
+
+_MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look at a Tenant found out. `problems` need a person; `waiting` will pass; both are sentences."""
+
+    generation: int
+    phase: str
+    class_name: str
+    namespaces: Sequence[Mapping[str, Any]]
+    class_problem: str = ""
+    class_note: str = ""
+    problems: Sequence[str] = ()
+    waiting: Sequence[str] = ()
+
+
+def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: str = "") -> dict[str, Any]:
+    """Return one entry of `status.namespaces`."""
+    entry: dict[str, Any] = {"name": name, "phase": phase, "ready": ready}
+    return {**entry, "reason": reason[:_MESSAGE_LIMIT]} if reason else entry
+
+
+def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """Return the whole status. `now` is an RFC 3339 time, used only where a condition turns."""
+    stalled = "; ".join([*([findings.class_problem] if findings.class_problem else []), *findings.problems])
+    waiting = "; ".join(findings.waiting)
+    ready = not stalled and not waiting and findings.phase != "Terminating"
+    namespaces_ready = all(entry["ready"] for entry in findings.namespaces)
+    conditions = [
+        _condition("Ready", ready, "Reconciled" if ready else _reason(findings), stalled or waiting),
+        _condition("Reconciling", bool(waiting), "Progressing" if waiting else "Settled", waiting),
+        _condition("Stalled", bool(stalled), "NeedsAttention" if stalled else "AsExpected", stalled),
+        _condition(
+            "NamespacesReady",
+            namespaces_ready,
+            "Reconciled" if namespaces_ready else "NamespaceNotReady",
+            "; ".join(entry.get("reason", "") for entry in findings.namespaces if not entry["ready"]),
+        ),
+        _condition(
+            "ClassResolved",
+            not findings.class_problem,
+            "ClassProblem" if findings.class_problem else "Resolved" if findings.class_name else "NoClass",
+            findings.class_problem or findings.class_note,
+        ),
+    ]
+    old = {condition.get("type"): condition for condition in previous.get("conditions") or ()}
+    status: dict[str, Any] = {
+        "observedGeneration": findings.generation,
+        "phase": findings.phase if ready or findings.phase == "Terminating" else "Failed" if stalled else "Pending",
+        "conditions": [
+            _timed(condition, old.get(condition["type"]), findings.generation, now) for condition in conditions
+        ],
+        "namespaceCount": len(findings.namespaces),
+        "namespaces": list(findings.namespaces),
+    }
+    if findings.class_name:
+        status["class"] = {"name": findings.class_name}
+    return status
+
+
+def _reason(findings: Findings) -> str:
+    if findings.phase == "Terminating":
+        return "Terminating"
+    return "NeedsAttention" if findings.problems or findings.class_problem else "Progressing"
+
+
+def _condition(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": "True" if holds else "False",
+        "reason": reason,
+        "message": message[:_MESSAGE_LIMIT],
+    }
+
+
+def _timed(condition: dict[str, Any], old: Mapping[str, Any] | None, generation: int, now: str) -> dict[str, Any]:
+    turned = old is None or old.get("status") != condition["status"] or "lastTransitionTime" not in old
+    time = now if old is None or turned else old["lastTransitionTime"]
+    return {**condition, "observedGeneration": generation, "lastTransitionTime": time}

@@ -1,0 +1,61 @@
+"""Decides how a tenant lets go of its namespaces: when the Tenant is deleted, or when its spec drops one.
+
+`deletionPolicy` says what becomes of them. Delete: they are deleted. Orphan, the default: they stay, without our labels
+and with a note of where they came from. Retain: they stay as they are, and a new Tenant of the name finds them its own.
+"""
+
+from collections.abc import Mapping
+
+from tenantry.classes import Resolved, namespaces_of
+from tenantry.model import DeletionPolicy
+from tenantry.names import FINALIZER
+from tenantry_operator.actions import Action, DeleteNamespace, ReleaseNamespace, RemoveFinalizer
+from tenantry_operator.children.namespace import Namespace, release_patch
+from tenantry_operator.entry import Entry
+from tenantry_operator.status import Findings, namespace_status
+
+__all__ = ["leave_unwanted", "plan"]
+
+
+def plan(
+    entry: Entry, resolved: Resolved, present: Mapping[str, Namespace], failures: Mapping[str, str]
+) -> tuple[list[Action], Findings]:
+    """Return the next steps of taking down a Tenant that has a deletionTimestamp, and what to report meanwhile.
+
+    The finalizer goes last, once nothing is left that the policy says should not be.
+    """
+    held = [] if resolved.spec.deletion_policy == DeletionPolicy.RETAIN else _owned(entry, present)
+    actions: list[Action] = []
+    if FINALIZER in entry.finalizers:
+        actions = _leave(entry, resolved, held) if held else [RemoveFinalizer()]
+    waiting = [f"waiting for namespace {namespace.name} to be gone" for namespace in held if namespace.terminating]
+    findings = Findings(
+        generation=entry.generation,
+        phase="Terminating",
+        class_name=resolved.class_name,
+        namespaces=[
+            namespace_status(namespace.name, ready=False, phase="Terminating", reason="the Tenant is being deleted")
+            for namespace in held
+        ],
+        problems=list(failures.values()),
+        waiting=waiting,
+    )
+    return actions, findings
+
+
+def leave_unwanted(entry: Entry, resolved: Resolved, present: Mapping[str, Namespace]) -> list[Action]:
+    """Return what becomes of the namespaces that a living Tenant has and no longer asks for."""
+    wanted = {namespace.name for namespace in namespaces_of(resolved)}
+    return _leave(entry, resolved, [namespace for namespace in _owned(entry, present) if namespace.name not in wanted])
+
+
+def _owned(entry: Entry, present: Mapping[str, Namespace]) -> list[Namespace]:
+    return [namespace for _, namespace in sorted(present.items()) if namespace.owner == entry.name]
+
+
+def _leave(entry: Entry, resolved: Resolved, leaving: list[Namespace]) -> list[Action]:
+    if resolved.spec.deletion_policy == DeletionPolicy.DELETE:
+        return [DeleteNamespace(namespace.name, namespace.uid) for namespace in leaving if not namespace.terminating]
+    if resolved.spec.deletion_policy == DeletionPolicy.ORPHAN:
+        return [ReleaseNamespace(namespace.name, release_patch(entry.name, namespace)) for namespace in leaving]
+    return []

@@ -1,0 +1,117 @@
+"""The work queue keeps client-go's promises."""
+
+import asyncio
+
+from tenantry_operator.queue import Lane, Queue
+from tests.support.eventually import eventually
+
+
+async def _next(queue: Queue) -> str:
+    return await asyncio.wait_for(queue.get(), 2)
+
+
+async def test_a_key_added_twice_is_worked_on_once() -> None:
+    queue = Queue()
+    queue.add("a")
+    queue.add("a")
+    assert await _next(queue) == "a"
+    queue.done("a")
+    assert len(queue) == 0
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_again_and_only_after_done() -> None:
+    queue = Queue()
+    queue.add("a")
+    assert await _next(queue) == "a"
+    queue.add("a")
+    queue.add("b")
+    assert await _next(queue) == "b", "a must not be given to a second worker"
+    queue.done("a")
+    assert await _next(queue) == "a"
+
+
+async def test_a_change_goes_before_resyncs() -> None:
+    queue = Queue()
+    for name in ("r1", "r2", "r3"):
+        queue.add(name, Lane.RESYNC)
+    queue.add("edited")
+    assert await _next(queue) == "edited"
+
+
+async def test_a_resync_that_becomes_a_change_moves_up_and_is_not_done_twice() -> None:
+    queue = Queue()
+    queue.add("r1", Lane.RESYNC)
+    queue.add("r2", Lane.RESYNC)
+    queue.add("r2", Lane.CHANGE)
+    taken = []
+    while len(queue):
+        taken.append(await _next(queue))
+        queue.done(taken[-1])
+    assert taken == ["r2", "r1"]
+
+
+async def test_a_resync_does_not_pull_a_waiting_change_down() -> None:
+    queue = Queue()
+    queue.add("a", Lane.CHANGE)
+    queue.add("a", Lane.RESYNC)
+    queue.add("b", Lane.RESYNC)
+    assert await _next(queue) == "a"
+    queue.done("a")
+    assert await _next(queue) == "b"
+    assert len(queue) == 0
+
+
+async def test_delays_of_a_failing_key_grow_up_to_the_cap_and_end_with_success() -> None:
+    queue = Queue(first_retry=1, last_retry=8)
+    delays = [queue.retry("a") for _ in range(6)]
+    for delay, full in zip(delays, [1, 2, 4, 8, 8, 8], strict=True):
+        assert full / 2 <= delay <= full
+    queue.forget("a")
+    assert queue.retry("a") <= 1
+
+
+async def test_a_server_that_asks_for_patience_gets_it() -> None:
+    queue = Queue(first_retry=0.1, last_retry=8)
+    assert queue.retry("a", at_least=5) == 5
+
+
+async def test_an_earlier_time_stands_against_a_later_one() -> None:
+    queue = Queue()
+    queue.add_after("a", 0.01)
+    queue.add_after("a", 60)
+    assert await _next(queue) == "a"
+
+
+async def test_a_sooner_time_replaces_a_later_one() -> None:
+    queue = Queue()
+    queue.add_after("a", 60)
+    queue.add_after("a", 0.01)
+    assert await _next(queue) == "a"
+
+
+async def test_every_key_is_worked_on_by_one_worker_at_a_time_under_load() -> None:
+    queue = Queue()
+    working: set[str] = set()
+    finished: list[str] = []
+
+    async def work() -> None:
+        while True:
+            key = await queue.get()
+            assert key not in working
+            working.add(key)
+            await asyncio.sleep(0)
+            working.discard(key)
+            finished.append(key)
+            queue.done(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(8)]
+    keys = [f"k{number % 50}" for number in range(1000)]
+    for key in keys:
+        queue.add(key)
+        await asyncio.sleep(0)
+    await eventually(lambda: not len(queue) and not working, within=5, what="the queue is worked off")
+    for worker in workers:
+        worker.cancel()
+    results = await asyncio.gather(*workers, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results), results
+    assert set(finished) == set(keys)
