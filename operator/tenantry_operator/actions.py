@@ -9,7 +9,6 @@ from typing import Any
 __all__ = [
     "Action",
     "AddFinalizer",
-    "AdoptNamespace",
     "ApplyNamespace",
     "CreateNamespace",
     "DeleteNamespace",
@@ -45,21 +44,11 @@ class CreateNamespace:
 
 
 @dataclass(frozen=True, slots=True)
-class AdoptNamespace:
-    """Take over a namespace whose owner opted in: apply the body, then end the opt-in."""
-
-    body: dict[str, Any]
-    ending: dict[str, Any]
-
-    @property
-    def target(self) -> str:
-        """The namespace's name."""
-        return str(self.body["metadata"]["name"])
-
-
-@dataclass(frozen=True, slots=True)
 class ApplyNamespace:
-    """Bring the namespace of that uid back to what it should be; `stale` removes what is no longer wanted."""
+    """Bring the namespace of that uid to what it should be, or take it over; then `stale` removes what is not wanted.
+
+    In this order, so that a namespace being adopted is ours before its opt-in ends.
+    """
 
     body: dict[str, Any]
     uid: str
@@ -87,12 +76,4 @@ class DeleteNamespace:
     uid: str
 
 
-Action = (
-    AddFinalizer
-    | RemoveFinalizer
-    | CreateNamespace
-    | AdoptNamespace
-    | ApplyNamespace
-    | ReleaseNamespace
-    | DeleteNamespace
-)
+Action = AddFinalizer | RemoveFinalizer | CreateNamespace | ApplyNamespace | ReleaseNamespace | DeleteNamespace

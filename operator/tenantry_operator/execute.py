@@ -11,7 +11,6 @@ from tenantry.telemetry import get_logger
 from tenantry_operator.actions import (
     Action,
     AddFinalizer,
-    AdoptNamespace,
     ApplyNamespace,
     CreateNamespace,
     DeleteNamespace,
@@ -41,15 +40,11 @@ async def execute(kube: Kube, entry: Entry, action: Action, *, absorb: Absorb) -
         case CreateNamespace(body=body):
             absorb(entry, await _create(kube, body))
             log.info("created a namespace", tenant=entry.name, namespace=action.target)
-        case AdoptNamespace(body=body, ending=ending):
-            await _apply(kube, body, ending["metadata"]["uid"])
-            absorb(entry, await _patch(kube, action.target, ending))
-            log.info("adopted a namespace", tenant=entry.name, namespace=action.target)
         case ApplyNamespace(body=body, uid=uid, stale=stale):
-            if stale is not None:
-                await _patch(kube, action.target, stale)
             absorb(entry, await _apply(kube, body, uid))
-            log.info("repaired a namespace", tenant=entry.name, namespace=action.target)
+            if stale is not None:
+                absorb(entry, await _patch(kube, action.target, stale))
+            log.info("brought a namespace into line", tenant=entry.name, namespace=action.target)
         case ReleaseNamespace(target=target, patch=patch):
             absorb(entry, await _patch(kube, target, patch))
             log.info("released a namespace", tenant=entry.name, namespace=target)

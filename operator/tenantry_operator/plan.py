@@ -11,7 +11,7 @@ from typing import Any
 from tenantry.classes import Reason, Resolved, TenantNamespace, namespaces_of
 from tenantry.names import FINALIZER
 from tenantry_operator import teardown
-from tenantry_operator.actions import Action, AddFinalizer, AdoptNamespace, ApplyNamespace, CreateNamespace
+from tenantry_operator.actions import Action, AddFinalizer, ApplyNamespace, CreateNamespace
 from tenantry_operator.children import namespace as namespaces
 from tenantry_operator.children.namespace import Claim, Namespace
 from tenantry_operator.entry import Entry
@@ -125,7 +125,7 @@ def _look(view: View, wanted: TenantNamespace) -> _Look:
         return _Look(namespace_status(name, ready=False, phase="Terminating", reason=waiting), waiting=waiting)
     if present is not None and verdict is Claim.KEEP and namespaces.agrees(present, body):
         return _Look(namespace_status(name, ready=True))
-    action = _towards(body, present, verdict)
+    action = _towards(body, present)
     if name in view.failures:
         problem = view.failures[name]
         return _Look(namespace_status(name, ready=False, phase="Pending", reason=problem), action, problem=problem)
@@ -133,9 +133,7 @@ def _look(view: View, wanted: TenantNamespace) -> _Look:
     return _Look(namespace_status(name, ready=False, phase="Pending", reason=waiting), action, waiting=waiting)
 
 
-def _towards(body: dict[str, Any], present: Namespace | None, verdict: Claim) -> Action:
+def _towards(body: dict[str, Any], present: Namespace | None) -> Action:
     if present is None:
         return CreateNamespace(body)
-    if verdict is Claim.ADOPT:
-        return AdoptNamespace(body, namespaces.adopting(present))
     return ApplyNamespace(body, present.uid, namespaces.stale_patch(present, body))

@@ -1,5 +1,6 @@
 """The plan: from what is there to what is left to do. Pure, so every case is a table row."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ from tenantry.model import TenantClass, parse_class
 from tenantry.names import FIELD_MANAGER, FINALIZER
 from tenantry_operator.actions import (
     AddFinalizer,
-    AdoptNamespace,
     ApplyNamespace,
     CreateNamespace,
     DeleteNamespace,
@@ -32,19 +32,26 @@ def tenant(name: str = "acme", *, finalizer: bool = True, deleting: bool = False
     return {"metadata": metadata, "spec": spec}
 
 
+def _label(key: str) -> str:
+    domain, _, name = key.rpartition("__")
+    return f"{domain.replace('_', '.')}/{name}".replace("_", "-") if domain else key.replace("_", "-")
+
+
 def namespace(
     name: str,
     owner: str | None = "acme",
     *,
     terminating: bool = False,
+    copied: bool = False,
     managed: tuple[str, ...] = (),
     annotations: dict[str, str] | None = None,
     **labels: str,
 ) -> Namespace:
-    held = {key.replace("__", "/").replace("_", "-"): value for key, value in labels.items()}
+    held = {_label(key): value for key, value in labels.items()}
     if owner is not None:
         held |= {"tenantry.dev/tenant": owner, "app.kubernetes.io/managed-by": "tenantry"}
-    ours = {f"f:{key}": {} for key in (*managed, *(["tenantry.dev/tenant"] if owner else []))}
+    identity = ["tenantry.dev/tenant", "app.kubernetes.io/managed-by"] if owner and not copied else []
+    ours: dict[str, Any] = {f"f:{key}": {} for key in (*managed, *identity)}
     metadata: dict[str, Any] = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1", "labels": held}
     metadata["managedFields"] = [{"manager": FIELD_MANAGER, "fieldsV1": {"f:metadata": {"f:labels": ours}}}]
     metadata["annotations"] = annotations or {}
@@ -124,7 +131,7 @@ def test_a_condition_keeps_its_time_until_it_turns() -> None:
 
 
 def test_a_label_changed_by_hand_is_put_back_and_foreign_ones_stay() -> None:
-    spec = {"namespaces": {"metadata": {"labels": {"cost-center": "c1"}}}}
+    spec: dict[str, Any] = {"namespaces": {"metadata": {"labels": {"cost-center": "c1"}}}}
     drifted = namespace("acme", cost_center="c2", theirs="x")
     (action,) = plan_of(tenant(**spec), drifted).actions
     assert isinstance(action, ApplyNamespace)
@@ -168,6 +175,28 @@ def test_a_system_namespace_is_never_touched_whatever_its_labels_say() -> None:
     assert plan_of(tenant("kube", deleting=True, deletionPolicy="Delete"), labelled).actions == (RemoveFinalizer(),)
 
 
+@pytest.mark.parametrize("policy", ["Delete", "Orphan"])
+def test_labels_that_somebody_copied_get_no_namespace_released_or_deleted(policy: str) -> None:
+    copied = namespace("payroll", "acme", copied=True)
+    assert plan_of(tenant(deletionPolicy=policy), namespace("acme"), copied).actions == ()
+    assert plan_of(tenant(deletionPolicy=policy, deleting=True), copied).actions == (RemoveFinalizer(),)
+
+
+@pytest.mark.parametrize("label", [{}, {"tenantry_dev__tenant": "other"}])
+def test_a_tenant_label_changed_by_hand_is_put_back(label: dict[str, Any]) -> None:
+    ours = ("app.kubernetes.io/managed-by",)
+    present = namespace("acme", None, managed=ours, app_kubernetes_io__managed_by="tenantry", **label)
+    (action,) = plan_of(tenant(), present).actions
+    assert isinstance(action, ApplyNamespace)
+
+
+def test_a_managed_by_label_changed_by_hand_is_put_back() -> None:
+    present = namespace("acme", managed=())
+    changed = replace(present, labels={**present.labels, "app.kubernetes.io/managed-by": "me"})
+    (action,) = plan_of(tenant(), changed).actions
+    assert isinstance(action, ApplyNamespace)
+
+
 def test_a_namespace_whose_owner_opted_in_is_adopted_and_the_opt_in_ends() -> None:
     present = observe(
         {
@@ -180,9 +209,22 @@ def test_a_namespace_whose_owner_opted_in_is_adopted_and_the_opt_in_ends() -> No
         }
     )
     (action,) = plan_of(tenant(), present).actions
-    assert isinstance(action, AdoptNamespace)
-    assert action.ending["metadata"]["labels"] == {"tenantry.dev/adopt-by": None, "tenantry.dev/orphaned-from": None}
-    assert action.ending["metadata"]["uid"] == "u9"
+    assert isinstance(action, ApplyNamespace)
+    assert action.uid == "u9"
+    assert action.stale == {
+        "metadata": {
+            "uid": "u9",
+            "labels": {"tenantry.dev/adopt-by": None, "tenantry.dev/orphaned-from": None},
+            "annotations": {},
+        }
+    }
+
+
+def test_an_opt_in_that_is_still_there_on_an_owned_namespace_is_ended() -> None:
+    (action,) = plan_of(tenant(), namespace("acme", tenantry_dev__adopt_by="acme")).actions
+    assert isinstance(action, ApplyNamespace)
+    assert action.stale is not None
+    assert action.stale["metadata"]["labels"] == {"tenantry.dev/adopt-by": None}
 
 
 def test_a_namespace_left_behind_is_not_taken_by_a_new_tenant_of_that_name() -> None:
@@ -215,13 +257,13 @@ def test_a_namespace_that_is_being_deleted_is_waited_for() -> None:
     ("policy", "kind"), [("Delete", DeleteNamespace), ("Orphan", ReleaseNamespace), (None, ReleaseNamespace)]
 )
 def test_a_namespace_dropped_from_the_spec_goes_by_the_deletion_policy(policy: str | None, kind: type) -> None:
-    spec = {"namespaces": {"items": [{"name": "dev"}]}} | ({"deletionPolicy": policy} if policy else {})
+    spec: dict[str, Any] = {"namespaces": {"items": [{"name": "dev"}]}} | ({"deletionPolicy": policy} if policy else {})
     plan = plan_of(tenant(**spec), namespace("acme-dev"), namespace("acme-old"))
     assert [(type(action), action.target) for action in plan.actions] == [(kind, "acme-old")]
 
 
 def test_under_retain_a_namespace_dropped_from_the_spec_is_left_as_it_is() -> None:
-    spec = {"namespaces": {"items": []}, "deletionPolicy": "Retain"}
+    spec: dict[str, Any] = {"namespaces": {"items": []}, "deletionPolicy": "Retain"}
     assert plan_of(tenant(**spec), namespace("acme-old")).actions == ()
 
 

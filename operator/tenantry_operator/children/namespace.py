@@ -1,8 +1,9 @@
 """A tenant's namespaces.
 
-A namespace is claimed by its labels, never by an ownerReference: re-creating the CRD would give every Tenant a new uid,
+A namespace is claimed by a label, never by an ownerReference: re-creating the CRD would give every Tenant a new uid,
 and the garbage collector would then delete every namespace (projectcapsule/capsule#1181). And since labels can be
-written by many, a namespace that Tenantry did not create is left alone until its owner opts in with a label.
+written by many, only one that our field manager wrote counts, and a namespace that Tenantry did not create is left
+alone until its owner opts in.
 """
 
 import enum
@@ -21,7 +22,7 @@ from tenantry.names import (
     is_system_namespace,
 )
 
-__all__ = ["Claim", "Namespace", "adopting", "agrees", "build", "claim", "observe", "release_patch", "stale_patch"]
+__all__ = ["Claim", "Namespace", "agrees", "build", "claim", "observe", "release_patch", "stale_patch"]
 
 _IDENTITY = (TENANT_LABEL, MANAGED_BY_LABEL)
 
@@ -41,13 +42,19 @@ class Namespace:
 
     @property
     def owner(self) -> str | None:
-        """The tenant that has this namespace, None when Tenantry does not manage it.
+        """The tenant that has this namespace, None when Tenantry did not give it to one.
 
-        Labels on a system namespace count for nothing: whoever wrote them must not get it deleted.
+        The label counts only where our own field manager wrote it: one that was copied or typed in must not get a
+        namespace released or deleted. On a system namespace it never counts.
         """
-        if self.labels.get(MANAGED_BY_LABEL) != MANAGED_BY or is_system_namespace(self.name):
+        if TENANT_LABEL not in self.managed_labels or is_system_namespace(self.name):
             return None
         return self.labels.get(TENANT_LABEL)
+
+    @property
+    def stray(self) -> bool:
+        """Whether this is one of ours whose tenant label somebody else has changed or taken off."""
+        return MANAGED_BY_LABEL in self.managed_labels and self.owner is None
 
 
 class Claim(enum.Enum):
@@ -89,7 +96,7 @@ def claim(tenant: str, name: str, present: Namespace | None) -> tuple[Claim, str
         return Claim.REFUSED, "its name is longer than 63 characters; shorten the entry of spec.namespaces.items"
     if present is None:
         return Claim.CREATE, ""
-    if present.owner == tenant:
+    if present.owner == tenant or present.stray:
         return Claim.KEEP, ""
     if present.owner is not None:
         return Claim.REFUSED, f"it belongs to the tenant {present.owner}"
@@ -100,20 +107,16 @@ def claim(tenant: str, name: str, present: Namespace | None) -> tuple[Claim, str
     return Claim.REFUSED, f"{why}; to hand it over, label it {ADOPT_LABEL}={tenant}"
 
 
-def adopting(present: Namespace) -> dict[str, Any]:
-    """Return the merge patch that ends the opt-in: a label that stays would hand the namespace over again later."""
-    wanted: dict[str, None] = dict.fromkeys((ADOPT_LABEL, ORPHANED_FROM_LABEL))
-    return _patch(present, {key: None for key in wanted if key in present.labels}, {})
-
-
 def stale_patch(present: Namespace, body: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the merge patch that removes what we once set and no longer want, None when there is nothing.
 
-    Server-side apply alone would leave them: the create call that made the namespace owns them too.
+    Server-side apply alone would leave them: the create call that made the namespace owns them too. An opt-in to
+    adoption ends as well, or it would hand the namespace over again after it was released.
     """
     metadata = body["metadata"]
-    labels = present.managed_labels & set(present.labels) - set(metadata["labels"])
-    annotations = present.managed_annotations & set(present.annotations) - set(metadata["annotations"])
+    ours = present.managed_labels | {ADOPT_LABEL, ORPHANED_FROM_LABEL}
+    labels = (ours & set(present.labels)) - set(metadata["labels"])
+    annotations = (present.managed_annotations & set(present.annotations)) - set(metadata["annotations"])
     if not labels and not annotations:
         return None
     return _patch(present, dict.fromkeys(sorted(labels)), dict.fromkeys(sorted(annotations)))
@@ -155,4 +158,6 @@ def _managed(entries: Any) -> tuple[frozenset[str], frozenset[str]]:
         metadata = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
         for found, field in ((labels, "f:labels"), (annotations, "f:annotations")):
             found.update(key.removeprefix("f:") for key in metadata.get(field) or () if key != ".")
+    # The server adds this one to every namespace, in the name of whoever creates it.
+    labels.discard("kubernetes.io/metadata.name")
     return frozenset(labels), frozenset(annotations)
