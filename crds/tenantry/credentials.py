@@ -9,6 +9,7 @@ import contextlib
 import os
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -83,11 +84,17 @@ async def load_credentials(kubeconfig: str | None = None) -> Credentials:
         if not path:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
             return Credentials(configuration)
+        _require(path)
         loader = await kubernetes_config.load_kube_config(config_file=path, client_configuration=configuration)
     except (kubernetes_config.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError("KUBECONFIG", path or None, f"{_ACCEPTS} ({reason})") from error
     return Credentials(configuration, asyncio.create_task(_keep_fresh(loader, configuration), name="token refresh"))
+
+
+def _require(path: str) -> None:
+    if not any(Path(part).is_file() for part in path.split(os.pathsep)):
+        raise FileNotFoundError("no such file")
 
 
 async def _keep_fresh(loader: Any, configuration: Configuration) -> None:

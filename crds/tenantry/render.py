@@ -21,7 +21,6 @@ __all__ = [
     "ClusterRow",
     "Row",
     "merge_rows",
-    "namespaces_of",
     "render_row",
     "render_tenant",
 ]
