@@ -6,6 +6,7 @@ knows bookmarks; so this keeps its credentials and speaks HTTP itself. Every req
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,11 @@ from tenantry.errors import Unavailable
 from tenantry.kube_errors import error_from_response, error_from_status, reason
 from tenantry.resources import Resource
 
-__all__ = ["Applied", "Kube"]
+__all__ = ["RECURSION_LIMIT", "Applied", "Kube"]
+
+RECURSION_LIMIT = 25_000
+"""For sys.setrecursionlimit. The API server takes JSON 10,000 levels deep; by Python's default a single such object
+would make every list that holds it unreadable."""
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -106,6 +111,7 @@ class Kube:
                 return
             query["continue"] = token
 
+    @asynccontextmanager
     async def watch(
         self,
         resource: Resource,
@@ -115,8 +121,8 @@ class Kube:
         label_selector: str | None = None,
         timeout_seconds: int = 300,
         silence: float = 75.0,
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Yield watch events after `resource_version`, bookmarks among them; return when the server ends the stream.
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Open a watch and give its events after `resource_version`, bookmarks among them, until the server ends it.
 
         Unavailable after `silence` seconds without a byte: a live API server sends a bookmark about every minute. An
         ERROR event is raised as what its Status says.
@@ -141,13 +147,7 @@ class Kube:
             ) as response:
                 if response.status != 200:
                     raise error_from_response(f"WATCH {path}", response, await response.read())
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        yield _event(line, path)
-                if rest.strip():
-                    raise Unavailable(f"WATCH {path}: the stream ended inside an event")
+                yield _events(response, path)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"WATCH {path}: {reason(error)}") from error
 
@@ -264,18 +264,28 @@ class Kube:
             raise error_from_response(f"{method} {path}", response, raw)
         try:
             answer = json.loads(raw)
-        except ValueError as error:
-            raise Unavailable(f"{method} {path}: the answer is no JSON ({error})") from error
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(f"{method} {path}: the answer is no JSON that can be read ({error})") from error
         if not isinstance(answer, dict):
             raise Unavailable(f"{method} {path}: the answer is no object")
         return response.status, answer
 
 
+async def _events(response: aiohttp.ClientResponse, path: str) -> AsyncIterator[dict[str, Any]]:
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield _event(line, path)
+    if rest.strip():
+        raise Unavailable(f"WATCH {path}: the stream ended inside an event")
+
+
 def _event(line: bytes, path: str) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError as error:
-        raise Unavailable(f"WATCH {path}: an event is no JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise Unavailable(f"WATCH {path}: an event is no JSON that can be read ({error})") from error
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         raise Unavailable(f"WATCH {path}: an event has no object")
     if event.get("type") == "ERROR":

@@ -1,6 +1,7 @@
 """Translates what the API server says, or fails to say, into tenantry.errors."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,4 +60,9 @@ def error_from_response(context: str, response: aiohttp.ClientResponse, raw: byt
 
 def reason(error: BaseException) -> str:
     """Return why there was no whole answer, in words that stay the same from try to try."""
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is not None:
+        # The library's own text names one of several addresses, and Python objects.
+        return f"can't connect to {error.host}:{error.port} ({os.strerror(abs(error.os_error.errno))})"
+    return str(error) or type(error).__name__

@@ -148,25 +148,29 @@ class Reflector(Generic[T]):
         """Follow one watch to its end; return whether it lasted or brought anything."""
         started = self._now()
         events = 0
-        stream = self._kube.watch(
+        watch = self._kube.watch(
             self._resource,
             resource_version=str(self._seen),
             label_selector=self._label_selector,
             timeout_seconds=random.randint(300, 600),  # noqa: S311 - spreads reconnects
             silence=self._timing.silence,
         )
-        async for event in stream:
-            events += 1
-            body = event["object"]
-            version = _version(body)
-            if event["type"] == "DELETED":
-                if version >= self._versions.get(_key(body), 0):
-                    self._drop(_key(body))
-            elif event["type"] != "BOOKMARK":
-                self._put(body)
-            self._seen = max(self._seen, version)
+        async with watch as stream:
             self._healthy()
+            async for event in stream:
+                events += 1
+                self._take(event["type"], event["object"])
+                self._healthy()
         return events > 0 or self._now() - started > 1.0
+
+    def _take(self, kind: str, body: dict[str, Any]) -> None:
+        version = _version(body)
+        if kind == "DELETED":
+            if version >= self._versions.get(_key(body), 0):
+                self._drop(_key(body))
+        elif kind != "BOOKMARK":
+            self._put(body)
+        self._seen = max(self._seen, version)
 
     def _put(self, body: dict[str, Any]) -> None:
         key, version = _key(body), _version(body)

@@ -1,0 +1,187 @@
+"""Merging a class under a Tenant: absent inherits, present wins, maps merge, and no mistake loses the tenant."""
+
+from typing import Any
+
+import pytest
+
+from tenantry.classes import Reason, Resolved, TenantNamespace, namespaces_of, resolve
+from tenantry.model import DeletionPolicy, TenantClass, parse_class, parse_tenant
+
+
+def make_class(name: str, *, default: bool = False, **defaults: Any) -> TenantClass:
+    annotations = {"tenantry.dev/is-default-class": "true"} if default else {}
+    return parse_class({"metadata": {"name": name, "annotations": annotations}, "spec": {"defaults": defaults}})
+
+
+def resolved(*classes: TenantClass, tenant: str = "acme", **spec: Any) -> Resolved:
+    body = {"metadata": {"name": tenant}, "spec": spec}
+    return resolve(parse_tenant(body), {found.name: found for found in classes})
+
+
+def names(found: Resolved) -> list[str]:
+    return [namespace.name for namespace in namespaces_of(found)]
+
+
+# Which class
+
+
+def test_without_any_class_a_tenant_stands_alone() -> None:
+    found = resolved()
+    assert (found.class_name, found.problem) == ("", None)
+    assert found.spec.deletion_policy is DeletionPolicy.ORPHAN
+
+
+def test_a_class_that_is_not_the_default_lends_only_to_those_that_name_it() -> None:
+    gold = make_class("gold", deletionPolicy="Delete")
+    assert resolved(gold).class_name == ""
+    named = resolved(gold, tenantClassName="gold")
+    assert (named.class_name, named.spec.deletion_policy) == ("gold", DeletionPolicy.DELETE)
+
+
+def test_the_default_class_lends_to_those_that_name_none() -> None:
+    silver, gold = make_class("silver", default=True), make_class("gold")
+    assert resolved(silver, gold).class_name == "silver"
+    assert resolved(silver, gold, tenantClassName="gold").class_name == "gold"
+
+
+def test_of_several_default_classes_the_alphabetically_first_lends_and_it_is_said() -> None:
+    found = resolved(make_class("zinc", default=True), make_class("gold", default=True), make_class("alu"))
+    assert found.class_name == "gold"
+    assert found.problem is not None
+    assert found.problem.reason is Reason.SEVERAL_DEFAULT_CLASSES
+    assert "gold, zinc" in found.problem.message
+
+
+def test_several_default_classes_do_not_concern_a_tenant_that_names_one() -> None:
+    found = resolved(make_class("a", default=True), make_class("b", default=True), tenantClassName="b")
+    assert (found.class_name, found.problem) == ("b", None)
+
+
+def test_a_missing_class_is_a_problem_and_never_the_default_class_instead() -> None:
+    found = resolved(make_class("silver", default=True, parameters={"x": 1}), tenantClassName="gold")
+    assert found.problem is not None
+    assert found.problem.reason is Reason.CLASS_NOT_FOUND
+    assert "spec.tenantClassName" in found.problem.message
+    assert "'gold'" in found.problem.message
+    assert (found.class_name, found.spec.parameters, names(found)) == ("", {}, ["acme"])
+
+
+# What is merged
+
+
+@pytest.mark.parametrize(
+    ("lent", "own", "expected"),
+    [
+        ({}, {}, "Orphan"),
+        ({"deletionPolicy": "Delete"}, {}, "Delete"),
+        ({"deletionPolicy": "Delete"}, {"deletionPolicy": "Retain"}, "Retain"),
+        ({}, {"deletionPolicy": "Delete"}, "Delete"),
+    ],
+)
+def test_the_deletion_policy_is_the_tenants_then_the_classs_then_orphan(
+    lent: dict[str, Any], own: dict[str, Any], expected: str
+) -> None:
+    found = resolved(make_class("gold", **lent), tenantClassName="gold", **own)
+    assert found.spec.deletion_policy == expected
+
+
+LENT_ITEMS = {"items": [{"name": "dev"}, {"name": "prod"}]}
+
+
+@pytest.mark.parametrize(
+    ("lent", "own", "expected"),
+    [
+        ({}, {}, ["acme"]),
+        ({}, {"items": []}, []),
+        ({}, {"items": [{"name": "x"}]}, ["acme-x"]),
+        (LENT_ITEMS, {}, ["acme-dev", "acme-prod"]),
+        (LENT_ITEMS, {"items": []}, []),
+        (LENT_ITEMS, {"items": [{"name": "x"}]}, ["acme-x"]),
+        ({"items": []}, {}, []),
+        ({"items": []}, {"items": [{"name": "x"}]}, ["acme-x"]),
+    ],
+)
+def test_a_list_of_namespaces_is_inherited_whole_or_replaced_whole(
+    lent: dict[str, Any], own: dict[str, Any], expected: list[str]
+) -> None:
+    found = resolved(make_class("gold", namespaces=lent), tenantClassName="gold", namespaces=own)
+    assert names(found) == expected
+
+
+def test_metadata_merges_by_key_and_the_nearest_to_the_namespace_wins() -> None:
+    gold = make_class(
+        "gold",
+        namespaces={
+            "items": [{"name": "lent", "labels": {"item": "class"}}],
+            "metadata": {"labels": {"a": "class", "b": "class", "c": "class"}, "annotations": {"x": "class"}},
+        },
+    )
+    own = {
+        "items": [{"name": "dev", "labels": {"c": "item"}, "annotations": {"y": "item"}}, {"name": "prod"}],
+        "metadata": {"labels": {"b": "tenant", "c": "tenant"}, "annotations": {"x": "tenant"}},
+    }
+    assert namespaces_of(resolved(gold, tenantClassName="gold", namespaces=own)) == (
+        TenantNamespace("acme-dev", {"a": "class", "b": "tenant", "c": "item"}, {"x": "tenant", "y": "item"}),
+        TenantNamespace("acme-prod", {"a": "class", "b": "tenant", "c": "tenant"}, {"x": "tenant"}),
+    )
+
+
+def test_the_single_namespace_gets_the_common_metadata() -> None:
+    found = resolved(namespaces={"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}})
+    assert namespaces_of(found) == (TenantNamespace("acme", {"a": "b"}, {"c": "d"}),)
+
+
+def test_the_project_is_the_tenants_then_the_classs_then_empty() -> None:
+    gold = make_class("gold", argocd={"project": {"name": "shared"}})
+    assert resolved().spec.project == ""
+    assert resolved(gold, tenantClassName="gold").spec.project == "shared"
+    assert resolved(gold, tenantClassName="gold", argocd={"project": {"name": "own"}}).spec.project == "own"
+
+
+def test_parameters_merge_deeply_but_lists_and_scalars_are_replaced_whole() -> None:
+    lent = {"chart": {"replicas": 2, "ports": [1, 2], "size": {"cpu": 1}}, "tier": "gold", "kept": True}
+    own = {"chart": {"replicas": 3, "ports": [], "size": "small"}, "tier": {"name": "own"}, "new": None}
+    found = resolved(make_class("gold", parameters=lent), tenantClassName="gold", parameters=own)
+    assert found.spec.parameters == {
+        "chart": {"replicas": 3, "ports": [], "size": "small"},
+        "tier": {"name": "own"},
+        "kept": True,
+        "new": None,
+    }
+
+
+def test_merging_changes_neither_the_class_nor_the_tenant() -> None:
+    gold = make_class("gold", parameters={"chart": {"replicas": 2}}, namespaces={"metadata": {"labels": {"a": "b"}}})
+    before = gold.model_dump()
+    found = resolved(gold, tenantClassName="gold", parameters={"chart": {"extra": 1}})
+    assert gold.model_dump() == before
+    assert found.tenant.spec.parameters == {"chart": {"extra": 1}}
+
+
+# Names that can't be
+
+
+@pytest.mark.parametrize("tenant", ["kube-system", "default", "argocd"])
+def test_a_system_namespace_is_a_problem_even_for_a_tenant_that_slipped_past_admission(tenant: str) -> None:
+    found = resolved(tenant=tenant)
+    assert found.problem is not None
+    assert found.problem.reason is Reason.INVALID_NAMESPACE_NAME
+    assert tenant in found.problem.message
+
+
+def test_a_class_that_makes_a_tenants_namespace_name_too_long_is_a_problem() -> None:
+    gold = make_class("gold", default=True, namespaces={"items": [{"name": "ok"}, {"name": "production"}]})
+    found = resolved(gold, tenant="t" * 60)
+    assert found.problem is not None
+    assert found.problem.reason is Reason.INVALID_NAMESPACE_NAME
+    assert f"namespaces {'t' * 60}-production: longer than 63" in found.problem.message.replace(f"{'t' * 60}-ok, ", "")
+    assert resolved(gold, tenant="t" * 52).problem is None
+
+
+def test_an_unusable_name_outranks_several_default_classes_and_a_missing_class_outranks_both() -> None:
+    defaults = (make_class("a", default=True), make_class("b", default=True))
+    unusable = resolved(*defaults, tenant="default").problem
+    missing = resolved(*defaults, tenant="default", tenantClassName="none").problem
+    assert unusable is not None
+    assert missing is not None
+    assert (unusable.reason, missing.reason) == (Reason.INVALID_NAMESPACE_NAME, Reason.CLASS_NOT_FOUND)
