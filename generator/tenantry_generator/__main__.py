@@ -1,0 +1,98 @@
+"""The process: settings, sources, server, and a clean end on SIGTERM."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+from aiohttp import web
+
+from tenantry.errors import SettingsError
+from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.render import CLUSTER, POSTGRES
+from tenantry.telemetry import configure_logging, get_logger
+from tenantry_generator.app import make_app
+from tenantry_generator.auth import Tokens
+from tenantry_generator.metrics import Metrics
+from tenantry_generator.publisher import Publisher
+from tenantry_generator.settings import HELP, Settings, load_settings
+from tenantry_generator.sources.cluster import ClusterSource
+from tenantry_generator.sources.postgres import PostgresSource
+
+__all__ = ["main"]
+
+log = get_logger(__name__)
+
+_KEEPALIVE = 120.0
+"""Seconds; longer than the 90 s after which Argo CD drops an idle connection, so that it never meets one we closed."""
+_SHUTDOWN = 10.0
+
+
+def main() -> None:
+    """Run the generator until SIGTERM or SIGINT; exit 2 when a setting is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="tenantry-generator",
+        description="Answers Argo CD's plugin generator with the parameters of every tenant.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('tenantry')}")
+    parser.parse_args()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    configure_logging()
+    try:
+        asyncio.run(_serve(load_settings(os.environ)))
+    except SettingsError as error:
+        print(f"tenantry-generator: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        tokens = Tokens(literal=settings.auth_token, directory=settings.token_dir)
+        columns = settings.table.columns
+        cluster = database = None
+        if CLUSTER in settings.sources:
+            cluster = ClusterSource(await stack.enter_async_context(await Kube.connect()), columns=columns)
+        if POSTGRES in settings.sources:
+            database = PostgresSource(settings.database, settings.table)
+        publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
+        app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns)
+        await stack.enter_async_context(_listening(app, settings))
+        log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
+        await stop.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[None]:
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
+    )
+    await runner.setup()
+    try:
+        await _bind(runner, settings)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _bind(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        held = f"{settings.host}:{settings.port}"
+        reason = error.strerror or str(error)
+        raise SettingsError("TENANTRY_BIND", held, f"an address that is free on this machine ({reason})") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The plugin generator's wire contract: the bytes that Argo CD sends, and the bytes that it can't misread.
+
+Argo CD takes any success as the whole truth: an empty body, `{}` or a misspelt key mean "no tenants" to it and delete
+every Application. So a request that is not understood to the last parameter is refused, and an answer is put together
+and counted before its status line is sent.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenantry.render import STATUS, Row
+from tenantry_generator.errors import AssemblyError, Refused
+
+__all__ = [
+    "BODY_LIMIT",
+    "Request",
+    "accepted_parameters",
+    "assemble",
+    "encode_message",
+    "encode_row",
+    "parse_parameters",
+    "parse_request",
+    "text_of",
+]
+
+BODY_LIMIT = 64 * 1024
+"""Bytes. A request holds the name of an ApplicationSet and a handful of parameters."""
+
+_SCALARS = ("tenant", "name", "displayName", STATUS, "state", "class", "source", "project", "namespace")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request says. `applicationset` is empty unless it is a name that Kubernetes would accept."""
+
+    applicationset: str
+    parameters: Mapping[str, Any]
+
+
+def parse_request(body: bytes, content_type: str | None) -> Request:
+    """Read a request's body; an empty one asks for every tenant. Refused: 400, 413 or 415.
+
+    Unknown keys outside of `input.parameters` are ignored: Argo CD may add some.
+    """
+    if len(body) > BODY_LIMIT:
+        raise Refused(413, f"the body is longer than {BODY_LIMIT} bytes")
+    if not body.strip():
+        return Request("", {})
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refused(415, "the body's Content-Type must be application/json")
+    document = _object(_parse(body), "the body")
+    given = _object(document.get("input"), "input")
+    name = document.get("applicationSetName")
+    known = isinstance(name, str) and len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
+    return Request(str(name) if known else "", _object(given.get("parameters"), "input.parameters"))
+
+
+def accepted_parameters(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys that an answer can be filtered by: its scalars."""
+    return (*_SCALARS, *(column for column in columns if column != STATUS))
+
+
+def parse_parameters(parameters: Mapping[str, Any], accepted: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return for each parameter the texts of which a tenant must have one. Refused: 400, with what is accepted."""
+    wanted: dict[str, frozenset[str]] = {}
+    for key, value in parameters.items():
+        if key not in accepted:
+            raise Refused(400, f"input.parameters: unknown parameter {_quote(key)}; accepted are {', '.join(accepted)}")
+        choices = value if isinstance(value, list) else [value]
+        if not choices or not all(isinstance(choice, str | bool) for choice in choices):
+            message = (
+                f"input.parameters: {key} must be a string, a number, true, false, or a list of at least one of them"
+            )
+            raise Refused(400, message)
+        wanted[key] = frozenset(text_of(choice) for choice in choices)
+    return wanted
+
+
+def text_of(scalar: str | bool) -> str:
+    """Return the text by which a scalar of an answer is compared."""
+    if isinstance(scalar, bool):
+        return "true" if scalar else "false"
+    return scalar
+
+
+def encode_row(row: Row) -> bytes:
+    """Return one element of the answer as JSON, read back and compared. AssemblyError: it would not arrive as it is."""
+    encoded = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if json.loads(encoded) != row:
+        raise AssemblyError("an element of the answer does not survive its own encoding")
+    return encoded
+
+
+def assemble(encoded: Sequence[bytes], *, count: int) -> bytes:
+    """Return the answer that holds `encoded`, which must be `count` elements. AssemblyError: it does not add up."""
+    body = b"".join((_HEAD, b",".join(encoded), _TAIL))
+    length = len(_HEAD) + sum(map(len, encoded)) + max(0, count - 1) + len(_TAIL)
+    if len(encoded) != count or len(body) != length or not all(encoded):
+        raise AssemblyError("the answer is not as long as its elements; it was not sent")
+    return body
+
+
+def encode_message(message: str) -> bytes:
+    """Return the body of an answer that is no success; Argo CD shows its `message`."""
+    return json.dumps({"message": message}, separators=(",", ":")).encode()
+
+
+def _parse(body: bytes) -> object:
+    try:
+        # Numbers keep the text that they were sent as: that is what they are compared by.
+        return json.loads(body.decode(), parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Refused(400, "the body is nested too deeply") from None
+    except ValueError as error:
+        raise Refused(400, f"the body is no JSON: {error}") from None
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if value is None and what != "the body":
+        return {}
+    if not isinstance(value, dict):
+        raise Refused(400, f"{what} must be an object")
+    return value
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…", ensure_ascii=False)

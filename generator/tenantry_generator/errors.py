@@ -1,0 +1,43 @@
+"""What the generator itself can't do, named by who has to act.
+
+    TenantryError
+    └── GeneratorError
+        ├── SourceError      a source can't be read completely: nothing of this read may be used
+        ├── Refused          the caller's request gets no answer: 4xx
+        ├── NotReady         there is no answer that would be safe to give yet: 503
+        └── AssemblyError    an answer that is not what it ought to be was not sent: 500
+
+Argo CD copies the message of an answer that is no success into the ApplicationSet's status, and older versions look at
+the ApplicationSet again whenever that text changes; so no message holds an id, a time or a counter.
+"""
+
+from collections.abc import Mapping
+
+from tenantry.errors import TenantryError
+
+__all__ = ["AssemblyError", "GeneratorError", "NotReady", "Refused", "SourceError"]
+
+
+class GeneratorError(TenantryError):
+    """Root of the generator's own errors."""
+
+
+class SourceError(GeneratorError):
+    """A source could not be read to its end; the text says why and what to do."""
+
+
+class Refused(GeneratorError):
+    """A request that is answered with `status` (4xx), the message and `headers`."""
+
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+class NotReady(GeneratorError):
+    """Any answer now would be short, and a short answer deletes Applications."""
+
+
+class AssemblyError(GeneratorError):
+    """The bytes of an answer don't add up to the rows that it was to hold."""

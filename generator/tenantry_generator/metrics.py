@@ -1,0 +1,75 @@
+"""The generator's metrics, on a registry of its own so that tests and processes never share one.
+
+Argo CD has no metric for its calls to plugins; `tenantry_getparams_requests_total` is the only place where they count.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+_MOST_APPLICATIONSETS = 1000
+
+
+class Metrics:
+    """Instruments by purpose; those about a source have the label `source`."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        by_source = ("source",)
+        self._requests = Counter(
+            "tenantry_getparams_requests_total",
+            "Requests for parameters, by ApplicationSet (of authenticated requests) and HTTP status.",
+            ("applicationset", "code"),
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "tenantry_getparams_request_duration_seconds",
+            "Time from a request's header to its answer.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10),
+            registry=registry,
+        )
+        self.source_up = Gauge(
+            "tenantry_source_up", "1 while the source is read without errors.", by_source, registry=registry
+        )
+        self.source_last_read = Gauge(
+            "tenantry_source_last_read_timestamp_seconds",
+            "Unix time at which the source was last known to be complete; 0 before.",
+            by_source,
+            registry=registry,
+        )
+        self.snapshot_tenants = Gauge(
+            "tenantry_snapshot_tenants", "Tenants being served, by where they come from.", by_source, registry=registry
+        )
+        self.snapshot_revision = Gauge(
+            "tenantry_snapshot_revision", "Revision of what is served; it grows with every change.", registry=registry
+        )
+        self.shadowed_rows = Gauge(
+            "tenantry_shadowed_rows", "Database rows with a Tenant object of the same name.", registry=registry
+        )
+        self.rows_rejected = Counter(
+            "tenantry_rows_rejected_total",
+            "Rows and objects that could not be used, counted each time they are read.",
+            ("source", "reason"),
+            registry=registry,
+        )
+        self.guard_held = Gauge(
+            "tenantry_guard_held_tenants",
+            "Tenants that a source no longer has and the guard keeps serving.",
+            by_source,
+            registry=registry,
+        )
+        self._applicationsets: set[str] = set()
+
+    def count_request(self, applicationset: str, code: int, seconds: float) -> None:
+        """Count one request; beyond a thousand names the label is `other`, so that it can't fill the memory."""
+        if applicationset and applicationset not in self._applicationsets:
+            if len(self._applicationsets) >= _MOST_APPLICATIONSETS:
+                applicationset = "other"
+            else:
+                self._applicationsets.add(applicationset)
+        self._requests.labels(applicationset=applicationset, code=str(code)).inc()
+        self._duration.observe(seconds)
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

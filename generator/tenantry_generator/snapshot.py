@@ -1,0 +1,53 @@
+"""What is served: one immutable set of rows, with its answer ready as bytes.
+
+A snapshot is never changed, only replaced by one assignment, so no request can see half of an update.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tenantry.render import Row
+from tenantry_generator.contract import assemble, encode_row, text_of
+from tenantry_generator.errors import NotReady
+
+__all__ = ["Snapshot", "build_snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every tenant by name, each with its bytes, and the answer to a request without a filter."""
+
+    revision: int
+    rows: Mapping[str, Row]
+    encoded: Mapping[str, bytes]
+    body: bytes
+
+    def answer(self, wanted: Mapping[str, frozenset[str]]) -> bytes:
+        """Return the answer with the tenants that have one of the wanted texts under each of its keys.
+
+        A filter that matches nobody gets an empty list. NotReady: no tenant is known at all.
+        """
+        if not self.rows:
+            raise NotReady("no source has any tenant; an empty answer would delete every Application")
+        if not wanted:
+            return self.body
+        names = [
+            name
+            for name, row in self.rows.items()
+            if all(text_of(row[key]) in choices for key, choices in wanted.items())
+        ]
+        return assemble([self.encoded[name] for name in names], count=len(names))
+
+
+def build_snapshot(rows: Mapping[str, Row], previous: Snapshot | None) -> Snapshot:
+    """Return the snapshot that serves `rows`: `previous` itself when nothing changed, else one of the next revision."""
+    if previous is None:
+        encoded = {name: encode_row(row) for name, row in rows.items()}
+        return Snapshot(1, rows, encoded, assemble(list(encoded.values()), count=len(rows)))
+    if previous.rows == rows:
+        return previous
+    encoded = {
+        name: previous.encoded[name] if previous.rows.get(name) == row else encode_row(row)
+        for name, row in rows.items()
+    }
+    return Snapshot(previous.revision + 1, rows, encoded, assemble(list(encoded.values()), count=len(rows)))

@@ -1,0 +1,151 @@
+"""Tenants out of Tenant objects, each with its TenantClass merged in.
+
+An object that can't be used, or whose class is missing, keeps the row that it had: it is there, so it must not look as
+if it had left. Only a deletion takes a Tenant out.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tenantry.classes import Reason, resolve
+from tenantry.errors import InvalidTenant, NotFound
+from tenantry.kube import Kube
+from tenantry.model import TenantClass, parse_class, parse_tenant
+from tenantry.reflector import Key, Reflector
+from tenantry.render import CLUSTER, ClusterRow, render_tenant
+from tenantry.resources import TENANT_CLASSES, TENANTS
+from tenantry.telemetry import get_logger
+from tenantry_generator.sources import Read
+
+__all__ = ["ClusterSource"]
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+_COALESCE = 0.05
+"""Seconds after a change in which more changes are awaited, so that a `kubectl apply` of many is few snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    reason: str
+    deleting: bool
+
+
+class ClusterSource:
+    """The Tenants that the API server has, without those that are being deleted."""
+
+    name = CLUSTER
+
+    def __init__(self, kube: Kube, *, columns: Sequence[str]) -> None:
+        self._columns = tuple(columns)
+        self._rows: dict[str, ClusterRow] = {}
+        self._classes: dict[str, TenantClass] = {}
+        self._dirty: set[str] = set()
+        self._changed = asyncio.Event()
+        self._rejected: Counter[str] = Counter()
+        self._problems: dict[str, str] = {}
+        self._tenants = Reflector(kube, TENANTS, transform=_reader(parse_tenant), on_change=self._tenant_changed)
+        self._class_objects = Reflector(
+            kube, TENANT_CLASSES, transform=_reader(parse_class), on_change=self._class_changed
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why the API server can't be followed."""
+        error = self._tenants.error or self._class_objects.error
+        if isinstance(error, NotFound):
+            return f"{error}; apply Tenantry's CRDs"
+        return None if error is None else str(error)
+
+    @property
+    def read_at(self) -> float | None:
+        """When both kinds were last heard of."""
+        if not self._synced:
+            return None
+        loop = asyncio.get_running_loop()
+        return time.time() - loop.time() + min(self._tenants.last_activity, self._class_objects.last_activity)
+
+    async def run(self, publish: Callable[[Read[ClusterRow]], None]) -> None:
+        """Follow both kinds and publish every change, once both have been listed completely."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tenants.run())
+            tasks.create_task(self._class_objects.run())
+            tasks.create_task(self._publish_changes(publish))
+
+    @property
+    def _synced(self) -> bool:
+        return self._tenants.synced.is_set() and self._class_objects.synced.is_set()
+
+    async def _publish_changes(self, publish: Callable[[Read[ClusterRow]], None]) -> None:
+        await self._tenants.synced.wait()
+        await self._class_objects.synced.wait()
+        while True:
+            self._changed.clear()
+            publish(self._read())
+            await self._changed.wait()
+            await asyncio.sleep(_COALESCE)
+
+    def _read(self) -> Read[ClusterRow]:
+        while self._dirty:
+            self._render(self._dirty.pop())
+        read = Read(dict(self._rows), dict(self._rejected))
+        self._rejected.clear()
+        return read
+
+    def _tenant_changed(self, key: Key, before: object, after: object) -> None:
+        self._dirty.add(key[1])
+        self._changed.set()
+
+    def _class_changed(self, key: Key, before: object, after: TenantClass | _Unusable | None) -> None:
+        match after:
+            case TenantClass():
+                self._classes[after.name] = after
+            case None:
+                self._classes.pop(key[1], None)
+            case _Unusable(reason=reason):
+                self._rejected["invalid_class"] += 1
+                log.warning("a class can't be used; its tenants keep what it lent before", reason=reason)
+        self._dirty.update(name for _, name in self._tenants.items)
+        self._changed.set()
+
+    def _render(self, name: str) -> None:
+        seen = self._tenants.items.get(("", name))
+        if seen is None or seen.deleting:
+            self._rows.pop(name, None)
+            self._problems.pop(name, None)
+        elif isinstance(seen, _Unusable):
+            self._reject(name, "invalid", seen.reason)
+        else:
+            resolved = resolve(seen, self._classes)
+            lacks_class = resolved.problem is not None and resolved.problem.reason is Reason.CLASS_NOT_FOUND
+            if not lacks_class or name not in self._rows:
+                self._rows[name] = render_tenant(resolved, self._columns)
+            if lacks_class and resolved.problem is not None:
+                self._reject(name, "class_not_found", resolved.problem.message)
+            elif self._problems.pop(name, None) is not None:
+                log.info("the tenant is in order again", tenant=name)
+
+    def _reject(self, name: str, reason: str, message: str) -> None:
+        self._rejected[reason] += 1
+        if self._problems.get(name) != message:
+            self._problems[name] = message
+            served = "as it was last usable" if name in self._rows else "not at all"
+            log.warning("the tenant is not as it should be", tenant=name, reason=message, served=served)
+
+
+def _reader(parse: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T | _Unusable]:
+    """Return `parse` with its refusal as a value, as a Reflector needs it."""
+
+    def read(body: dict[str, Any]) -> T | _Unusable:
+        try:
+            return parse(body)
+        except InvalidTenant as error:
+            return _Unusable(str(error), deleting=body["metadata"].get("deletionTimestamp") is not None)
+
+    return read

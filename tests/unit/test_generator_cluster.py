@@ -1,0 +1,171 @@
+"""The cluster source with an API server that does as it is told, for what a real one won't do on demand."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from tenantry.errors import KubeError, NotFound
+from tenantry.kube import Kube
+from tenantry.render import ClusterRow
+from tenantry.resources import TENANT_CLASSES, TENANTS, Resource
+from tenantry_generator.sources import Read
+from tenantry_generator.sources.cluster import ClusterSource
+from tests.support.eventually import eventually
+
+Body = dict[str, Any]
+
+
+class ToldServer:
+    """Lists `objects` and streams what is put in; `error` is raised instead while it is set."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Resource, list[Body]] = {TENANTS: [], TENANT_CLASSES: []}
+        self.error: KubeError | None = None
+        self.streams: dict[Resource, asyncio.Queue[Body]] = {TENANTS: asyncio.Queue(), TENANT_CLASSES: asyncio.Queue()}
+        self.version = 100
+
+    async def pages(self, resource: Resource, **_: object) -> AsyncIterator[Body]:
+        if self.error is not None:
+            raise self.error
+        yield {"metadata": {"resourceVersion": str(self.version)}, "items": self.objects[resource]}
+
+    async def watch(self, resource: Resource, **_: object) -> AsyncIterator[Body]:
+        while True:
+            yield await self.streams[resource].get()
+
+    def made(self, name: str, spec: Body | None = None, **metadata: object) -> Body:
+        self.version += 1
+        return {"metadata": {"name": name, "resourceVersion": str(self.version), **metadata}, "spec": spec or {}}
+
+    def send(self, resource: Resource, kind: str, name: str, spec: Body | None = None, **metadata: object) -> None:
+        self.streams[resource].put_nowait({"type": kind, "object": self.made(name, spec, **metadata)})
+
+
+class Follower:
+    def __init__(self, server: ToldServer) -> None:
+        self.reads: list[Read[ClusterRow]] = []
+        self.source = ClusterSource(cast(Kube, server), columns=("status",))
+
+    def element(self, name: str) -> Body | None:
+        row = self.reads[-1].rows.get(name) if self.reads else None
+        return None if row is None else row.element
+
+    async def sees(self, name: str, **expected: object) -> None:
+        def matches() -> bool:
+            element = self.element(name)
+            assert element is not None
+            assert {key: element[key] for key in expected} == expected
+            return True
+
+        await eventually(matches, within=5, what=f"{name} is published with {expected}")
+
+    async def loses(self, name: str) -> None:
+        await eventually(lambda: self.reads and self.element(name) is None, within=5, what=f"{name} leaves")
+
+    def rejected(self, reason: str) -> int:
+        return sum(read.rejected.get(reason, 0) for read in self.reads)
+
+
+@pytest.fixture
+def server() -> ToldServer:
+    return ToldServer()
+
+
+@contextlib.asynccontextmanager
+async def following(server: ToldServer) -> AsyncIterator[Follower]:
+    follower = Follower(server)
+    task = asyncio.create_task(follower.source.run(follower.reads.append))
+    try:
+        yield follower
+    finally:
+        assert not task.done(), task
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_tenant_is_published_changed_and_taken_out_as_soon_as_its_deletion_is_asked_for(
+    server: ToldServer,
+) -> None:
+    server.objects[TENANTS] = [server.made("acme", {"displayName": "Acme"})]
+    async with following(server) as follower:
+        await follower.sees("acme", displayName="Acme", status="active", source="cluster")
+        server.send(TENANTS, "MODIFIED", "acme", {"lifecycle": {"state": "Suspended"}})
+        await follower.sees("acme", displayName="acme", status="suspended")
+        server.send(TENANTS, "MODIFIED", "acme", deletionTimestamp="2024-01-01T00:00:00Z", finalizers=["x/y"])
+        await follower.loses("acme")
+
+
+async def test_nothing_is_published_before_both_kinds_are_listed(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme")]
+    server.error = NotFound("GET /apis/tenantry.dev/v1alpha1/tenants: 404 page not found", status=404)
+    async with following(server) as follower:
+        await eventually(lambda: follower.source.problem, within=5, what="the source says why it can't read")
+        assert follower.source.problem == (
+            "GET /apis/tenantry.dev/v1alpha1/tenants: 404 page not found; apply Tenantry's CRDs"
+        )
+        assert (follower.reads, follower.source.read_at) == ([], None)
+        server.error = None
+        await follower.sees("acme")
+        assert follower.source.problem is None
+        assert follower.source.read_at is not None
+
+
+async def test_an_object_that_the_model_refuses_keeps_its_last_row(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme", {"displayName": "Acme"}), server.made("beta")]
+    async with following(server) as follower:
+        await follower.sees("acme", displayName="Acme")
+        server.send(TENANTS, "MODIFIED", "acme", {"lifecycle": {"state": "Asleep"}})
+        server.send(TENANTS, "MODIFIED", "beta", {"displayName": "Beta"})
+        await follower.sees("beta", displayName="Beta")
+        await follower.sees("acme", displayName="Acme")
+        assert follower.rejected("invalid") == 1
+        server.send(TENANTS, "MODIFIED", "acme", {"displayName": "Acme again"})
+        await follower.sees("acme", displayName="Acme again")
+
+
+async def test_a_refused_object_leaves_like_any_other(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme"), server.made("beta")]
+    bad = {"lifecycle": {"state": "Asleep"}}
+    async with following(server) as follower:
+        await follower.sees("acme")
+        server.send(TENANTS, "MODIFIED", "acme", bad)
+        server.send(TENANTS, "MODIFIED", "acme", bad, deletionTimestamp="2024-01-01T00:00:00Z")
+        await follower.loses("acme")
+        server.send(TENANTS, "DELETED", "beta", bad)
+        await follower.loses("beta")
+
+
+async def test_a_class_lends_to_its_tenants_and_a_change_of_it_reaches_them(server: ToldServer) -> None:
+    gold = {"defaults": {"parameters": {"status": "gold"}, "argocd": {"project": {"name": "premium"}}}}
+    server.objects[TENANT_CLASSES] = [server.made("gold", gold)]
+    server.objects[TENANTS] = [server.made("acme", {"tenantClassName": "gold"}), server.made("beta")]
+    async with following(server) as follower:
+        await follower.sees("acme", status="gold", project="premium")
+        server.send(TENANT_CLASSES, "MODIFIED", "gold", {"defaults": {"parameters": {"status": "silver"}}})
+        await follower.sees("acme", status="silver", project="")
+        await follower.sees("beta", status="active")
+
+
+async def test_a_class_that_vanishes_or_breaks_moves_nobody(server: ToldServer) -> None:
+    gold = {"defaults": {"argocd": {"project": {"name": "premium"}}}}
+    server.objects[TENANT_CLASSES] = [server.made("gold", gold)]
+    server.objects[TENANTS] = [server.made("acme", {"tenantClassName": "gold"})]
+    async with following(server) as follower:
+        await follower.sees("acme", project="premium")
+        server.send(TENANT_CLASSES, "MODIFIED", "gold", {"defaults": {"deletionPolicy": "Burn"}})
+        await eventually(lambda: follower.rejected("invalid_class"), within=5, what="the class is refused")
+        await follower.sees("acme", project="premium")
+        server.send(TENANT_CLASSES, "DELETED", "gold")
+        await eventually(lambda: follower.rejected("class_not_found"), within=5, what="the class is missed")
+        await follower.sees("acme", project="premium")
+
+
+async def test_a_tenant_whose_class_never_was_is_published_without_it(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme", {"tenantClassName": "gold"})]
+    async with following(server) as follower:
+        await follower.sees("acme", **{"class": "", "project": ""})
+        assert follower.rejected("class_not_found") == 1

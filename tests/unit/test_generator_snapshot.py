@@ -1,0 +1,77 @@
+"""Merging the sources, and the snapshot that is served of them."""
+
+import json
+
+import pytest
+
+from tenantry.classes import resolve
+from tenantry.model import parse_tenant
+from tenantry.render import ClusterRow, Row, render_row, render_tenant
+from tenantry_generator.errors import NotReady
+from tenantry_generator.merge import merge, shadowed
+from tenantry_generator.snapshot import Snapshot, build_snapshot
+
+
+def tenant(name: str, **parameters: object) -> ClusterRow:
+    body = {"metadata": {"name": name}, "spec": {"parameters": parameters}}
+    return render_tenant(resolve(parse_tenant(body), {}), ("status", "plan"))
+
+
+def row(raw: str, *, status: str = "active", plan: str = "") -> Row:
+    return render_row(raw, {"status": status, "plan": plan})
+
+
+def by_name(*rows: Row) -> dict[str, Row]:
+    return {element["name"]: element for element in rows}
+
+
+def names(body: bytes) -> list[str]:
+    return [element["name"] for element in json.loads(body)["output"]["parameters"]]
+
+
+def test_both_sources_are_in_order_of_name_and_a_tenant_wins_over_its_row() -> None:
+    cluster = {"b": tenant("b", status="trial"), "d": tenant("d")}
+    database = by_name(row("c"), row("b", status="late", plan="gold"), row("a"))
+    merged = merge(cluster, database)
+    assert list(merged) == ["a", "b", "c", "d"]
+    assert [merged[name]["source"] for name in merged] == ["postgres", "cluster", "postgres", "cluster"]
+    assert (merged["b"]["status"], merged["b"]["plan"]) == ("trial", "gold")
+    assert shadowed(cluster, database) == 1
+
+
+def test_every_element_has_the_same_keys_in_the_same_order() -> None:
+    merged = merge({"a": tenant("a"), "b": tenant("b")}, by_name(row("b"), row("c")))
+    assert len({tuple(element) for element in merged.values()}) == 1
+
+
+def snapshot(*rows: Row, previous: Snapshot | None = None) -> Snapshot:
+    return build_snapshot(merge({}, by_name(*rows)), previous)
+
+
+def test_the_revision_grows_with_every_change_and_only_then() -> None:
+    first = snapshot(row("a"), row("b"))
+    same = snapshot(row("b"), row("a"), previous=first)
+    changed = snapshot(row("a", status="trial"), row("b"), previous=same)
+    assert (first.revision, same, changed.revision) == (1, first, 2)
+    assert changed.encoded["b"] is first.encoded["b"]
+    assert json.loads(changed.body)["output"]["parameters"][0]["status"] == "trial"
+
+
+def test_a_filter_is_equality_or_any_of_a_list_and_all_keys_count() -> None:
+    served = snapshot(row("a", plan="gold"), row("b", status="trial"), row("c", status="trial", plan="gold"))
+    assert served.answer({}) == served.body
+    assert names(served.answer({"status": frozenset({"trial"})})) == ["b", "c"]
+    assert names(served.answer({"status": frozenset({"trial", "active"}), "plan": frozenset({"gold"})})) == ["a", "c"]
+    assert served.answer({"status": frozenset({"nobody"})}) == b'{"output":{"parameters":[]}}'
+
+
+def test_a_boolean_is_compared_by_its_json_text() -> None:
+    served = build_snapshot(merge({"a": tenant("a", plan=True), "b": tenant("b", plan=False)}, {}), None)
+    assert names(served.answer({"plan": frozenset({"true"})})) == ["a"]
+
+
+@pytest.mark.parametrize("wanted", [{}, {"status": frozenset({"active"})}])
+def test_without_any_tenant_there_is_no_answer(wanted: dict[str, frozenset[str]]) -> None:
+    with pytest.raises(NotReady) as caught:
+        snapshot().answer(wanted)
+    assert str(caught.value) == "no source has any tenant; an empty answer would delete every Application"
