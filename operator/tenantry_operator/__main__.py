@@ -10,7 +10,7 @@ import kopf
 
 from tenantry.credentials import load_credentials
 from tenantry.errors import KubeError, NotFound, SettingsError
-from tenantry.kube import Kube
+from tenantry.kube import RECURSION_LIMIT, Kube
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import configure_logging, get_logger
 from tenantry_operator import handlers
@@ -30,6 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"tenantry-operator {version('tenantry')}")
     parser.parse_args()
+    sys.setrecursionlimit(RECURSION_LIMIT)
     configure_logging()
     try:
         asyncio.run(_run(Settings.from_environment(os.environ)))

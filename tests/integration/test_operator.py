@@ -40,13 +40,14 @@ async def ready(kube: Kube, name: str, *, status: str = "True") -> dict[str, Any
 
     seen: list[Any] = []
     try:
-        return await eventually(look, within=10, what=f"tenant {name} has Ready={status}")  # type: ignore[return-value]
+        return await eventually(look, within=10, what=f"tenant {name} has Ready={status}")
     except AssertionError as error:
         raise AssertionError(f"{error}; {seen[-1:]}") from None
 
 
 async def namespace(kube: Kube, name: str) -> dict[str, Any]:
-    return (await kube.get(NAMESPACES, name))["metadata"]  # type: ignore[no-any-return]
+    metadata: dict[str, Any] = (await kube.get(NAMESPACES, name))["metadata"]
+    return metadata
 
 
 async def absent(kube: Kube, resource: Any, name: str) -> None:
@@ -127,7 +128,8 @@ async def test_a_label_changed_or_removed_by_hand_is_put_back_and_foreign_ones_s
     }
 
     async def repaired() -> bool:
-        return wanted.items() <= (await namespace(kube, name))["labels"].items()
+        labels: dict[str, str] = (await namespace(kube, name))["labels"]
+        return wanted.items() <= labels.items()
 
     await eventually(repaired, within=10, what="the labels are put back")
 
@@ -140,7 +142,7 @@ async def test_a_namespace_deleted_by_hand_comes_back(kube: Kube, name: str) -> 
 
     async def recreated() -> bool:
         try:
-            return (await namespace(kube, name))["uid"] != uid
+            return bool((await namespace(kube, name))["uid"] != uid)
         except NotFound:
             return False
 
@@ -258,3 +260,23 @@ async def test_many_tenants_at_once_all_become_ready(kube: Kube, name: str) -> N
     await asyncio.gather(*(apply(kube, each, namespaces={"items": [{"name": "a"}, {"name": "b"}]}) for each in names))
     for each in names:
         await ready(kube, each)
+
+
+async def test_a_tenant_that_nobody_can_read_blocks_nobody_else(
+    kube: Kube, control_plane: ControlPlane, name: str
+) -> None:
+    kind = '"apiVersion":"tenantry.dev/v1alpha1","kind":"Tenant"'
+    deep = '{"a":' * 9000 + "1" + "}" * 9000
+    body = f'{{{kind},"metadata":{{"name":"{name}"}},"spec":{{"parameters":{deep}}}}}'
+    await control_plane.kubectl("create", "-f", "-", stdin=body)
+
+    async def told() -> bool:
+        path = "jsonpath={.status.conditions[?(@.type=='Stalled')].message}"
+        return "nested deeper than 16 levels" in await control_plane.kubectl("get", "tenant", name, "-o", path)
+
+    try:
+        await apply(kube, f"{name}x")
+        await ready(kube, f"{name}x")
+        await eventually(told, within=10, what="the Tenant says what is wrong with it")
+    finally:
+        await control_plane.kubectl("delete", "tenant", name)

@@ -182,6 +182,16 @@ async def test_a_write_that_is_answered_after_its_deletion_was_seen_leaves_no_gh
         assert run.names == []
 
 
+async def test_a_watch_that_is_open_again_is_healthy_before_anything_happens(tmp_path: Path) -> None:
+    timing = Timing(silence=5, relist=900, first_retry=0.01, last_retry=0.02)
+    async with following(tmp_path, timing=timing) as run:
+        run.api.on_list(page(version=5))
+        run.api.on_watch((503, status(503, "ServiceUnavailable")))
+        await eventually(lambda: run.reflector.error is not None, within=5, what="the failure is shown")
+        run.api.on_watch(([], "hang"))
+        await eventually(lambda: run.reflector.error is None, within=2, what="the open watch is healthy")
+
+
 async def test_a_watch_that_ends_at_once_over_and_over_is_no_hot_loop(tmp_path: Path) -> None:
     timing = Timing(silence=5, relist=900, first_retry=0.2, last_retry=10)
     async with following(tmp_path, timing=timing) as run:

@@ -1,0 +1,106 @@
+"""The real parts that tests share: each started once a run, each failing the tests that need it when it can't be had.
+
+Tests share one control plane and one Argo CD, so they name what they make after themselves and clean up the article's
+ApplicationSet, whose Applications have fixed names. Databases are one a test.
+"""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tenantry.kube import Kube
+from tests.support import article
+from tests.support.application_controller import ApplicationControllerStandIn
+from tests.support.argocd import ArgoCD
+from tests.support.background import background
+from tests.support.binaries import Binaries, ensure
+from tests.support.control_plane import ControlPlane
+from tests.support.postgres import Postgres, execute
+from tests.support.progress import Progress
+from tests.support.tenantry import Operator
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of every part's log."""
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="session")
+def binaries(pytestconfig: pytest.Config) -> Binaries:
+    """The programs of the control plane; the first run builds them, saying how far it is."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        progress = Progress()
+        found = ensure(progress)
+        progress.close()
+    return found
+
+
+@pytest.fixture(scope="session")
+async def control_plane(binaries: Binaries, logs: Path) -> AsyncIterator[ControlPlane]:
+    """A control plane that serves Tenantry's kinds."""
+    plane = ControlPlane(binaries, logs / "control-plane")
+    try:
+        await plane.start()
+        await plane.kubectl("apply", "--filename", str(_ROOT / "crds"))
+        await plane.serve_crds()
+        yield plane
+    finally:
+        await plane.stop()
+
+
+@pytest.fixture(scope="session")
+async def kube(control_plane: ControlPlane) -> AsyncIterator[Kube]:
+    """A client with an administrator's rights."""
+    async with await control_plane.kube() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def argocd(binaries: Binaries, control_plane: ControlPlane, kube: Kube, logs: Path) -> AsyncIterator[ArgoCD]:
+    """Argo CD with its real ApplicationSet controller, and a stand-in for its application controller."""
+    argo = ArgoCD(binaries, control_plane, logs)
+    try:
+        await argo.start()
+        async with background(ApplicationControllerStandIn(kube).run()):
+            yield argo
+    finally:
+        await argo.stop()
+
+
+@pytest.fixture(scope="session")
+async def operator(control_plane: ControlPlane, logs: Path) -> AsyncIterator[Operator]:
+    """The operator, running for the whole session."""
+    running = Operator(kubeconfig=control_plane.kubeconfig, directory=logs / "operator")
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()
+
+
+@pytest.fixture(scope="session")
+async def postgres(logs: Path) -> AsyncIterator[Postgres]:
+    """A PostgreSQL server."""
+    server = Postgres(logs)
+    try:
+        await server.create()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+async def database(postgres: Postgres) -> AsyncIterator[str]:
+    """The connection URL of a database with the article's table and its ten tenants."""
+    name = f"test_{uuid.uuid4().hex}"
+    dsn = await postgres.create_database(name)
+    await execute(dsn, article.TABLE, article.rows(*article.TENANTS.items()))
+    yield dsn
+    await postgres.drop_database(name)

@@ -1,0 +1,138 @@
+"""The whole product in one place: the article's ten tenants, two Tenants, and their twelve Applications."""
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tenantry.errors import NotFound
+from tenantry.kube import Kube
+from tenantry.resources import TENANTS
+from tests.support import article
+from tests.support.argocd import Application, ArgoCD
+from tests.support.control_plane import ControlPlane
+from tests.support.eventually import eventually
+from tests.support.postgres import execute
+from tests.support.tenantry import Generator, Operator
+
+ROOT = Path(__file__).parent.parent.parent
+SET = "tenant-generator-plugin-demo"
+TWO = ("initech", "umbrella")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that runs, and the two places where tenants come from."""
+
+    argocd: ArgoCD
+    control_plane: ControlPlane
+    generator: Generator
+    kube: Kube
+    dsn: str
+
+    async def applications(self) -> dict[str, Application]:
+        """The Applications that the article's ApplicationSet owns."""
+        return await self.argocd.applications(SET)
+
+    async def has_applications(self, *tenants: str, within: float = 30) -> dict[str, Application]:
+        """Wait until exactly these tenants have an Application that is not being deleted; return them."""
+        wanted = {article.application(tenant) for tenant in tenants}
+        found: dict[str, Application] = {}
+
+        async def same() -> bool:
+            nonlocal found
+            found = await self.applications()
+            return set(found) == wanted and not any(each.deletion_timestamp for each in found.values())
+
+        try:
+            await eventually(same, within=within, what=f"an Application for each of {len(wanted)} tenants")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; differing: {sorted(wanted ^ set(found))}, {found}") from None
+        return found
+
+    async def sql(self, *statements: str) -> None:
+        """Run SQL as the owner of the table."""
+        await execute(self.dsn, *statements)
+
+    async def served(self) -> set[str]:
+        """The tenants in an unfiltered answer, by their raw names."""
+        status, answer = await self.generator.getparams()
+        assert status == 200, answer
+        return {row["tenant"] for row in answer["output"]["parameters"]}
+
+    async def serves(self, *tenants: str) -> None:
+        """Wait until the generator answers with exactly these tenants."""
+        seen: set[str] = set()
+
+        async def same() -> bool:
+            nonlocal seen
+            seen = await self.served()
+            return seen == set(tenants)
+
+        try:
+            await eventually(same, within=10, what="the generator answers with the tenants expected")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; differing: {sorted(seen ^ set(tenants))}") from None
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The value of one of the generator's metrics, 0 if it has none with these labels."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self.generator.url}/metrics") as response:
+            text = await response.text()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return 0.0
+
+    async def metric_reaches(self, value: float, name: str, **labels: str) -> None:
+        """Wait until a metric has a value."""
+
+        async def reached() -> bool:
+            return await self.metric(name, **labels) == value
+
+        await eventually(reached, within=15, what=f"{name}{labels} is {value}")
+
+
+@pytest.fixture
+async def world(
+    argocd: ArgoCD, control_plane: ControlPlane, operator: Operator, kube: Kube, database: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    """Twelve tenants with twelve Applications. Afterwards none of it is left."""
+    token = secrets.token_urlsafe(24)
+    await execute(database, (ROOT / "manifests/postgres/notify.sql").read_text())
+    env = {"KUBECONFIG": str(control_plane.kubeconfig), "TENANTRY_DATABASE_URL": database}
+    generator = Generator(token=token, directory=tmp_path, env=env)
+    everything = World(argocd, control_plane, generator, kube, database)
+    try:
+        for name in TWO:
+            await kube.apply(TENANTS, {"metadata": {"name": name}, "spec": {}}, field_manager="test")
+        await generator.start()
+        await everything.serves(*article.TENANTS, *TWO)
+        await argocd.configure_plugin(article.CONFIG_MAP, url=generator.url, token=token)
+        await argocd.apply_application_set(article.application_set())
+        await everything.has_applications(*article.TENANTS, *TWO)
+        yield everything
+    finally:
+        await argocd.delete_application_set(SET)
+        await generator.stop()
+        for tenant in (await kube.list(TENANTS))["items"]:
+            await _delete_tenant(kube, tenant["metadata"]["name"])
+
+
+async def _delete_tenant(kube: Kube, name: str) -> None:
+    async def gone() -> bool:
+        try:
+            await kube.get(TENANTS, name)
+        except NotFound:
+            return True
+        return False
+
+    try:
+        await kube.delete(TENANTS, name)
+    except NotFound:
+        return
+    await eventually(gone, within=30, what=f"the Tenant {name} is gone")
