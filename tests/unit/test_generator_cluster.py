@@ -32,9 +32,13 @@ class ToldServer:
             raise self.error
         yield {"metadata": {"resourceVersion": str(self.version)}, "items": self.objects[resource]}
 
-    async def watch(self, resource: Resource, **_: object) -> AsyncIterator[Body]:
-        while True:
-            yield await self.streams[resource].get()
+    @contextlib.asynccontextmanager
+    async def watch(self, resource: Resource, **_: object) -> AsyncIterator[AsyncIterator[Body]]:
+        async def events() -> AsyncIterator[Body]:
+            while True:
+                yield await self.streams[resource].get()
+
+        yield events()
 
     def made(self, name: str, spec: Body | None = None, **metadata: object) -> Body:
         self.version += 1
