@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -187,18 +186,16 @@ def test_the_image_has_every_package_of_the_wheel_and_the_files_that_its_metadat
     assert needed == set(copied())
 
 
+def stage(name: str) -> str:
+    """The part of the Dockerfile that belongs to a stage."""
+    return (ROOT / "Dockerfile").read_text().partition(f" AS {name}\n")[2].partition("\nFROM ")[0]
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_each_component_has_its_requirements_and_its_entry_point_in_the_image(component: str) -> None:
-    text = (ROOT / "Dockerfile").read_text()
-    assert f"AS {component}\n" in text
-    assert f'ENTRYPOINT ["tenantry-{component}"]' in instructions_text(text, component)
+def test_each_component_has_its_requirements_and_its_command_in_an_image_of_its_own(component: str) -> None:
+    assert f'ENTRYPOINT ["tenantry-{component}"]' in stage(component)
     assert f'tenantry-{component} = "' in (ROOT / "pyproject.toml").read_text()
     assert (ROOT / f"requirements/{component}.txt").is_file()
-
-
-def instructions_text(text: str, stage: str) -> str:
-    """The part of the Dockerfile that belongs to a stage."""
-    return text.partition(f"AS {stage}\n")[2].partition("\nFROM ")[0]
 
 
 def test_the_image_does_not_run_as_root() -> None:
@@ -217,8 +214,3 @@ def test_the_build_tools_of_the_image_are_complete_and_pinned() -> None:
     assert picked == needed | {"hatchling"}
     pinned = {pin.partition("==")[0] for pin in pins(ROOT / "requirements/dev.txt")}
     assert picked <= pinned
-
-
-def test_no_text_names_a_path_of_somebody_s_machine() -> None:
-    lines = [(path.name, line) for path in texts() for line in path.read_text().splitlines()]
-    assert not [found for found in lines if fnmatch(found[1], "*/home/[a-z]*") or "/work/" in found[1]]
