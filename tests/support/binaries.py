@@ -120,7 +120,7 @@ def _lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 def _build(go: Go, packages: dict[str, str], directory: Path, report: Callable[[str], None]) -> None:
     for abandoned in directory.parent.glob("building-*"):  # by a run that was killed; we hold the lock
-        shutil.rmtree(abandoned)
+        shutil.rmtree(abandoned, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix="building-", dir=directory.parent))
     try:
         done = work / "done"
@@ -135,7 +135,7 @@ def _build(go: Go, packages: dict[str, str], directory: Path, report: Callable[[
             shutil.copyfile(go.module_directory(_ARGO_CD) / "manifests" / "crds" / name, crds / name)
         done.rename(directory)
     finally:
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)  # a dying compiler may still write; the next build removes the rest
 
 
 def _kubernetes_version() -> str:
