@@ -7,12 +7,17 @@ sees the problem next to what is known without the class.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from tenantry.model import ClassDefaults, DeletionPolicy, NamespaceItem, Tenant, TenantClass
 from tenantry.names import is_dns_label, is_system_namespace, namespace_name
+from tenantry.policies import Isolation, LimitRange, NetworkPolicy, PodSecurity, QuotaScope, RoleBinding
 
 __all__ = ["EffectiveSpec", "Problem", "Reason", "Resolved", "TenantNamespace", "namespaces_of", "resolve"]
+
+_T = TypeVar("_T")
+_Amounts = Mapping[str, int | str]
+_POD_SECURITY = "pod-security.kubernetes.io"
 
 
 class Reason(StrEnum):
@@ -40,15 +45,23 @@ class Problem:
 class EffectiveSpec:
     """The fields that a class can lend, after the Tenant has had its say.
 
-    `items` is None when neither of the two lists namespaces: then there is one, named as the tenant.
+    `items` is None when neither of the two lists namespaces: then there is one, named as the tenant. `pod_security` is
+    in labels; an empty `quota` is none.
     """
 
     deletion_policy: DeletionPolicy
     items: tuple[NamespaceItem, ...] | None
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    pod_security: Mapping[str, str]
     project: str
     parameters: Mapping[str, Any]
+    quota_scope: QuotaScope
+    quota: Mapping[str, int | str]
+    limit_ranges: tuple[LimitRange, ...]
+    isolation: Isolation
+    network_policies: tuple[NetworkPolicy, ...]
+    role_bindings: tuple[RoleBinding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +76,15 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class TenantNamespace:
-    """A namespace that a tenant is to have, with the labels and annotations that the Tenant and its class ask for."""
+    """A namespace that a tenant is to have, with the labels and annotations that the Tenant and its class ask for.
+
+    `quota` is its own, by resource name: None when its entry has none, and for the single namespace without an entry.
+    """
 
     name: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    quota: Mapping[str, int | str] | None = None
 
 
 def resolve(tenant: Tenant, classes: Mapping[str, TenantClass]) -> Resolved:
@@ -112,16 +129,38 @@ def _choose(tenant: Tenant, classes: Mapping[str, TenantClass]) -> tuple[TenantC
 
 def _merge(tenant: Tenant, defaults: ClassDefaults) -> EffectiveSpec:
     spec, mine, lent = tenant.spec, tenant.spec.namespaces, defaults.namespaces
-    project = spec.argocd.project.name
     return EffectiveSpec(
         # Losing data takes an explicit word, so the last resort keeps the namespaces.
         deletion_policy=spec.deletion_policy or defaults.deletion_policy or DeletionPolicy.ORPHAN,
         items=lent.items if mine.items is None else mine.items,
         labels={**lent.metadata.labels, **mine.metadata.labels},
         annotations={**lent.metadata.annotations, **mine.metadata.annotations},
-        project=(defaults.argocd.project.name or "") if project is None else project,
+        pod_security={**_pod_security(lent.pod_security), **_pod_security(mine.pod_security)},
+        project=_first(spec.argocd.project.name, defaults.argocd.project.name, ""),
         parameters=_merge_maps(defaults.parameters, spec.parameters),
+        quota_scope=_first(spec.resource_quotas.scope, defaults.resource_quotas.scope, QuotaScope.NAMESPACE),
+        quota=_merge_quota(defaults.resource_quotas.hard, spec.resource_quotas.hard),
+        limit_ranges=_first(spec.limit_ranges.items, defaults.limit_ranges.items, ()),
+        isolation=_first(spec.network_policies.isolation, defaults.network_policies.isolation, Isolation.NONE),
+        network_policies=_first(spec.network_policies.items, defaults.network_policies.items, ()),
+        role_bindings=_first(spec.additional_role_bindings, defaults.additional_role_bindings, ()),
     )
+
+
+def _first(mine: _T | None, lent: _T | None, otherwise: _T) -> _T:
+    if mine is not None:
+        return mine
+    return otherwise if lent is None else lent
+
+
+def _merge_quota(lent: _Amounts | None, mine: _Amounts | None) -> _Amounts:
+    # An empty map says "no quota"; merged by key it could not be told from one that was left out.
+    return {} if mine == {} else {**(lent or {}), **(mine or {})}
+
+
+def _pod_security(levels: PodSecurity) -> dict[str, str]:
+    modes = {"enforce": levels.enforce, "audit": levels.audit, "warn": levels.warn}
+    return {f"{_POD_SECURITY}/{mode}": level.value for mode, level in modes.items() if level is not None}
 
 
 def _merge_maps(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,12 +173,13 @@ def _merge_maps(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
 
 def _namespaces(tenant: str, spec: EffectiveSpec) -> tuple[TenantNamespace, ...]:
     if spec.items is None:
-        return (TenantNamespace(tenant, spec.labels, spec.annotations),)
+        return (TenantNamespace(tenant, {**spec.labels, **spec.pod_security}, spec.annotations),)
     return tuple(
         TenantNamespace(
             namespace_name(tenant, item.name),
-            {**spec.labels, **item.labels},
+            {**spec.labels, **item.labels, **spec.pod_security},
             {**spec.annotations, **item.annotations},
+            item.resource_quota.hard,
         )
         for item in spec.items
     )

@@ -4,15 +4,24 @@ The YAML next to this package is the contract; these models name the fields that
 would make it act wrongly. Absent and empty stay two things, because absent means "inherit from the class".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints, ValidationError
 
 from tenantry.errors import InvalidTenant
 from tenantry.names import CLASS_DEFAULT_ANNOTATION
+from tenantry.policies import (
+    LimitRanges,
+    NetworkPolicies,
+    PodSecurity,
+    ResourceQuota,
+    ResourceQuotas,
+    RoleBinding,
+    SubjectKind,
+)
+from tenantry.schema import DnsLabel, FreeForm, Frozen, explain
 
 __all__ = [
     "ArgoCD",
@@ -24,7 +33,6 @@ __all__ = [
     "NamespaceMetadata",
     "Namespaces",
     "Owner",
-    "OwnerKind",
     "OwnerRole",
     "Project",
     "State",
@@ -35,28 +43,6 @@ __all__ = [
     "parse_class",
     "parse_tenant",
 ]
-
-_MAX_DEPTH = 16
-_SHOWN = 80
-
-
-def _check_depth(parameters: dict[str, Any]) -> dict[str, Any]:
-    # The schema can't bound the depth of free-form JSON; rendering recurses into it.
-    level: list[Any] = [parameters]
-    for _ in range(_MAX_DEPTH):
-        level = [child for value in level for child in _children(value)]
-        if not level:
-            return parameters
-    raise ValueError(f"is nested deeper than {_MAX_DEPTH} levels")
-
-
-def _children(value: Any) -> Iterable[Any]:
-    nested: Iterable[Any] = value.values() if isinstance(value, dict) else value
-    return (child for child in nested if isinstance(child, dict | list))
-
-
-DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-Parameters = Annotated[dict[str, Any], AfterValidator(_check_depth)]
 
 
 class State(StrEnum):
@@ -76,14 +62,6 @@ class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
 
 
-class OwnerKind(StrEnum):
-    """The kinds of an RBAC subject."""
-
-    USER = "User"
-    GROUP = "Group"
-    SERVICE_ACCOUNT = "ServiceAccount"
-
-
 class OwnerRole(StrEnum):
     """What an owner may do."""
 
@@ -92,73 +70,71 @@ class OwnerRole(StrEnum):
     VIEWER = "viewer"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
-
-
-class Metadata(_Frozen):
+class Metadata(Frozen):
     """The part of ObjectMeta that decisions depend on."""
 
     name: DnsLabel
     uid: str = ""
     generation: int = 0
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
 
 
-class Lifecycle(_Frozen):
+class Lifecycle(Frozen):
     """`spec.lifecycle`."""
 
     state: State = State.ACTIVE
     reason: str = ""
 
 
-class Owner(_Frozen):
+class Owner(Frozen):
     """One entry of `spec.owners`; `namespace` is empty for all but a ServiceAccount."""
 
-    kind: OwnerKind
+    kind: SubjectKind
     name: str
     namespace: str = ""
     role: OwnerRole
 
 
-class NamespaceItem(_Frozen):
+class NamespaceItem(Frozen):
     """One entry of `spec.namespaces.items`; the namespace is called `{tenant}-{name}`."""
 
     name: Annotated[DnsLabel, StringConstraints(max_length=61)]
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    resource_quota: ResourceQuota = ResourceQuota()
 
 
-class NamespaceMetadata(_Frozen):
+class NamespaceMetadata(Frozen):
     """Labels and annotations for each of the tenant's namespaces."""
 
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class Namespaces(_Frozen):
+class Namespaces(Frozen):
     """`spec.namespaces`. `items`: None inherits, an empty tuple is no namespace at all."""
 
     items: tuple[NamespaceItem, ...] | None = None
     metadata: NamespaceMetadata = NamespaceMetadata()
+    pod_security: PodSecurity = PodSecurity()
 
 
-class Project(_Frozen):
+class Project(Frozen):
     """`spec.argocd.project`; None inherits."""
 
     name: str | None = None
 
 
-class ArgoCD(_Frozen):
+class ArgoCD(Frozen):
     """`spec.argocd`."""
 
     project: Project = Project()
 
 
-class TenantSpec(_Frozen):
+class TenantSpec(Frozen):
     """`spec` of a Tenant, as written: the class is not merged in yet."""
 
     display_name: str = ""
@@ -168,11 +144,15 @@ class TenantSpec(_Frozen):
     deletion_policy: DeletionPolicy | None = None
     owners: tuple[Owner, ...] = ()
     namespaces: Namespaces = Namespaces()
+    resource_quotas: ResourceQuotas = ResourceQuotas()
+    limit_ranges: LimitRanges = LimitRanges()
+    network_policies: NetworkPolicies = NetworkPolicies()
+    additional_role_bindings: tuple[RoleBinding, ...] | None = None
     argocd: ArgoCD = ArgoCD()
-    parameters: Parameters = {}
+    parameters: FreeForm = Field(default_factory=dict)
 
 
-class Tenant(_Frozen):
+class Tenant(Frozen):
     """A Tenant object."""
 
     metadata: Metadata
@@ -189,23 +169,27 @@ class Tenant(_Frozen):
         return self.metadata.deletion_timestamp is not None
 
 
-class ClassDefaults(_Frozen):
+class ClassDefaults(Frozen):
     """`spec.defaults` of a TenantClass: the fields of a Tenant's spec that a class can lend."""
 
     deletion_policy: DeletionPolicy | None = None
     namespaces: Namespaces = Namespaces()
+    resource_quotas: ResourceQuotas = ResourceQuotas()
+    limit_ranges: LimitRanges = LimitRanges()
+    network_policies: NetworkPolicies = NetworkPolicies()
+    additional_role_bindings: tuple[RoleBinding, ...] | None = None
     argocd: ArgoCD = ArgoCD()
-    parameters: Parameters = {}
+    parameters: FreeForm = Field(default_factory=dict)
 
 
-class TenantClassSpec(_Frozen):
+class TenantClassSpec(Frozen):
     """`spec` of a TenantClass."""
 
     description: str = ""
     defaults: ClassDefaults = ClassDefaults()
 
 
-class TenantClass(_Frozen):
+class TenantClass(Frozen):
     """A TenantClass object."""
 
     metadata: Metadata
@@ -227,7 +211,7 @@ def parse_tenant(body: Mapping[str, Any]) -> Tenant:
     try:
         return Tenant.model_validate(body)
     except ValidationError as error:
-        raise InvalidTenant(_explain("Tenant", body, error)) from None
+        raise InvalidTenant(explain("Tenant", body, error)) from None
 
 
 def parse_class(body: Mapping[str, Any]) -> TenantClass:
@@ -235,22 +219,4 @@ def parse_class(body: Mapping[str, Any]) -> TenantClass:
     try:
         return TenantClass.model_validate(body)
     except ValidationError as error:
-        raise InvalidTenant(_explain("TenantClass", body, error)) from None
-
-
-def _explain(kind: str, body: Mapping[str, Any], error: ValidationError) -> str:
-    metadata = body.get("metadata") if isinstance(body, Mapping) else None
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    reasons = []
-    for detail in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in detail["loc"]) or "object"
-        reason = detail["msg"].removeprefix("Value error, ")
-        held = "" if detail["type"] in ("missing", "value_error") else f", not {_shorten(detail['input'])}"
-        reasons.append(f"{where}: {reason[0].lower()}{reason[1:]}{held}")
-    called = f'"{name}"' if isinstance(name, str) else "without a name"
-    return f"{kind} {called} can't be used: " + "; ".join(reasons)
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+        raise InvalidTenant(explain("TenantClass", body, error)) from None

@@ -10,6 +10,7 @@ import re
 __all__ = [
     "ADOPT_LABEL",
     "CLASS_DEFAULT_ANNOTATION",
+    "DIGEST_ANNOTATION",
     "FIELD_MANAGER",
     "FINALIZER",
     "GROUP",
@@ -34,6 +35,7 @@ ORPHANED_FROM_LABEL = "tenantry.dev/orphaned-from"
 ADOPT_LABEL = "tenantry.dev/adopt-by"
 """Put on a namespace by its owner, with a tenant's name as value: that tenant may take the namespace over."""
 CLASS_DEFAULT_ANNOTATION = "tenantry.dev/is-default-class"
+DIGEST_ANNOTATION = "tenantry.dev/digest"
 FINALIZER = "tenantry.dev/teardown"
 FIELD_MANAGER = "tenantry-operator"
 

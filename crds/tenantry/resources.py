@@ -11,7 +11,12 @@ __all__ = [
     "APP_PROJECTS",
     "CONFIG_MAPS",
     "CRDS",
+    "LEASES",
+    "LIMIT_RANGES",
     "NAMESPACES",
+    "NETWORK_POLICIES",
+    "RESOURCE_QUOTAS",
+    "ROLE_BINDINGS",
     "SECRETS",
     "TENANTS",
     "TENANT_CLASSES",
@@ -52,6 +57,11 @@ TENANT_CLASSES = Resource(GROUP, VERSION, "tenantclasses", "TenantClass", namesp
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 APPLICATION_SETS = Resource("argoproj.io", "v1alpha1", "applicationsets", "ApplicationSet")
 APPLICATIONS = Resource("argoproj.io", "v1alpha1", "applications", "Application")

@@ -18,6 +18,7 @@ from tenantry.resources import TENANT_CLASSES, TENANTS
 from tests.support.control_plane import ControlPlane, KubectlFailed
 
 CORPUS = Path(__file__).parents[1] / "data/tenants"
+REFERENCE = Path(__file__).parents[2] / "docs/tenant.md"
 INVALID = sorted((CORPUS / "invalid").glob("*.yaml"))
 CREATE = ("create", "--dry-run=server", "--validate=strict")
 
@@ -54,6 +55,13 @@ async def test_an_invalid_object_is_refused_with_the_words_that_say_why(path: Pa
     expected = path.read_text().splitlines()[0].removeprefix("# expect: ")
     assert path.stem in verdicts, "the API server accepted it"
     assert expected in verdicts[path.stem]
+
+
+async def test_every_example_of_the_reference_is_accepted(control_plane: ControlPlane) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    assert len(examples) >= 6
+    for example in examples:
+        await control_plane.kubectl(*CREATE, "--filename", "-", stdin=example)
 
 
 async def test_a_tenant_with_only_a_name_gets_its_defaults(control_plane: ControlPlane) -> None:

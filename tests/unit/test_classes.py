@@ -158,6 +158,114 @@ def test_merging_changes_neither_the_class_nor_the_tenant() -> None:
     assert found.tenant.spec.parameters == {"chart": {"extra": 1}}
 
 
+# The rules inside the namespaces
+
+
+def lends(field: str, lent: Any, own: Any) -> Resolved:
+    """Resolve a Tenant and its class that have `lent` and `own` in a field; None is left out."""
+    gold = make_class("gold", **({} if lent is None else {field: lent}))
+    return resolved(gold, tenantClassName="gold", **({} if own is None else {field: own}))
+
+
+@pytest.mark.parametrize(
+    ("lent", "own", "scope", "hard"),
+    [
+        (None, None, "Namespace", {}),
+        ({"hard": {"pods": 5}}, None, "Namespace", {"pods": 5}),
+        ({"scope": "Tenant", "hard": {"pods": 5}}, {}, "Tenant", {"pods": 5}),
+        (
+            {"scope": "Tenant", "hard": {"pods": 5, "services": 1}},
+            {"hard": {"pods": 9}},
+            "Tenant",
+            {"pods": 9, "services": 1},
+        ),
+        ({"scope": "Tenant", "hard": {"pods": 5}}, {"scope": "Namespace"}, "Namespace", {"pods": 5}),
+        ({"scope": "Tenant", "hard": {"pods": 5}}, {"hard": {}}, "Tenant", {}),
+        ({"hard": {}}, {"hard": {"pods": 9}}, "Namespace", {"pods": 9}),
+    ],
+)
+def test_a_quota_merges_by_resource_and_an_empty_one_is_none(
+    lent: Any, own: Any, scope: str, hard: dict[str, int]
+) -> None:
+    found = lends("resourceQuotas", lent, own)
+    assert (found.spec.quota_scope, found.spec.quota) == (scope, hard)
+
+
+def names_of(*names: str) -> dict[str, Any]:
+    return {"items": [{"name": name, "limits": [{"type": "Pod"}], "spec": {}} for name in names]}
+
+
+@pytest.mark.parametrize("field", ["limitRanges", "networkPolicies"])
+@pytest.mark.parametrize(
+    ("lent", "own", "expected"),
+    [
+        (None, None, []),
+        (names_of("a", "b"), None, ["a", "b"]),
+        (names_of("a", "b"), {}, ["a", "b"]),
+        (names_of("a", "b"), names_of(), []),
+        (names_of("a", "b"), names_of("c"), ["c"]),
+        (None, names_of("c"), ["c"]),
+    ],
+)
+def test_limits_and_network_policies_are_inherited_whole_or_replaced_whole(
+    field: str, lent: Any, own: Any, expected: list[str]
+) -> None:
+    spec = lends(field, lent, own).spec
+    found = spec.limit_ranges if field == "limitRanges" else spec.network_policies
+    assert [entry.name for entry in found] == expected
+
+
+def test_further_role_bindings_are_inherited_whole_or_replaced_whole() -> None:
+    lent = [{"name": "a", "clusterRoleName": "deployer", "subjects": []}]
+    assert [entry.name for entry in lends("additionalRoleBindings", lent, None).spec.role_bindings] == ["a"]
+    assert lends("additionalRoleBindings", lent, []).spec.role_bindings == ()
+    assert lends("additionalRoleBindings", None, None).spec.role_bindings == ()
+
+
+@pytest.mark.parametrize(
+    ("lent", "own", "expected"),
+    [
+        (None, None, "None"),
+        ({"isolation": "Tenant"}, {}, "Tenant"),
+        ({"isolation": "Tenant"}, {"isolation": "None"}, "None"),
+        (None, {"isolation": "Namespace"}, "Namespace"),
+    ],
+)
+def test_the_isolation_is_the_tenants_then_the_classs_then_none(lent: Any, own: Any, expected: str) -> None:
+    assert lends("networkPolicies", lent, own).spec.isolation == expected
+
+
+def test_pod_security_is_a_label_of_every_namespace_that_no_other_label_can_replace() -> None:
+    prefix = "pod-security.kubernetes.io"
+    free = {f"{prefix}/enforce": "privileged", "a": "b"}  # which the schema refuses
+    lent = {
+        "items": [{"name": "dev", "labels": free}],
+        "metadata": {"labels": free},
+        "podSecurity": {"enforce": "baseline", "warn": "baseline"},
+    }
+    (item,) = namespaces_of(lends("namespaces", lent, {"podSecurity": {"warn": "restricted", "audit": "restricted"}}))
+    assert item.labels == {
+        "a": "b",
+        f"{prefix}/enforce": "baseline",
+        f"{prefix}/warn": "restricted",
+        f"{prefix}/audit": "restricted",
+    }
+
+
+def test_the_single_namespace_has_pod_security_too() -> None:
+    (namespace,) = namespaces_of(resolved(namespaces={"podSecurity": {"enforce": "restricted"}}))
+    assert namespace.labels == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+def test_a_namespace_knows_its_own_quota_and_none_from_an_empty_one() -> None:
+    items = [
+        {"name": "a"},
+        {"name": "b", "resourceQuota": {"hard": {}}},
+        {"name": "c", "resourceQuota": {"hard": {"pods": 1}}},
+    ]
+    assert [found.quota for found in namespaces_of(resolved(namespaces={"items": items}))] == [None, {}, {"pods": 1}]
+
+
 # Names that can't be
 
 

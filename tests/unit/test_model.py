@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from tenantry.errors import InvalidTenant
 from tenantry.model import DeletionPolicy, Lifecycle, State, parse_class, parse_tenant
+from tenantry.policies import Isolation
 
 VALID = sorted((Path(__file__).parents[1] / "data/tenants/valid").glob("*.yaml"))
 
@@ -44,6 +45,20 @@ def test_absent_is_not_empty() -> None:
     absent, empty = parse_tenant(tenant()).spec, parse_tenant(tenant(namespaces={"items": []})).spec
     assert (absent.namespaces.items, empty.namespaces.items) == (None, ())
     assert (absent.deletion_policy, absent.tenant_class_name, absent.argocd.project.name) == (None, None, None)
+
+
+def test_no_rules_at_all_is_not_the_same_as_none_said() -> None:
+    absent = parse_tenant(tenant()).spec
+    empty = parse_tenant(
+        tenant(
+            resourceQuotas={"hard": {}}, limitRanges={"items": []}, networkPolicies={"items": [], "isolation": "None"}
+        )
+    ).spec
+    assert (absent.resource_quotas.hard, empty.resource_quotas.hard) == (None, {})
+    assert (absent.limit_ranges.items, empty.limit_ranges.items) == (None, ())
+    assert (absent.network_policies.items, empty.network_policies.items) == (None, ())
+    assert (absent.network_policies.isolation, empty.network_policies.isolation) == (None, Isolation.NONE)
+    assert absent.additional_role_bindings is None
 
 
 def test_metadata_that_decisions_depend_on_is_read() -> None:
@@ -123,6 +138,33 @@ def test_a_refusal_stays_one_readable_line_whatever_the_object_holds() -> None:
         parse_tenant(tenant(parameters=["line\nbreak" * 10_000]))
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            {"resourceQuotas": {"hard": {"limits.memory": "4 GB"}}},
+            "spec.resourceQuotas.hard: limits.memory: '4 GB' is not a quantity such as 2, 500m, 1.5Gi or 1e3",
+        ),
+        (
+            {"namespaces": {"items": [{"name": "dev", "resourceQuota": {"hard": {"pods": "10E"}}}]}},
+            "spec.namespaces.items.0.resourceQuota.hard: pods: '10E' is more than 9E",
+        ),
+        (
+            {"limitRanges": {"items": [{"name": "l", "limits": [{"type": "Container", "max": {"cpu": -1}}]}]}},
+            "spec.limitRanges.items.0.limits.0.max: cpu: '-1' is not a quantity",
+        ),
+        (
+            {"networkPolicies": {"items": [{"name": "n", "spec": nested(17)}]}},
+            "spec.networkPolicies.items.0.spec: is nested deeper than 16 levels",
+        ),
+    ],
+)
+def test_a_rule_that_could_not_be_kept_exactly_is_refused(spec: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InvalidTenant) as refusal:
+        parse_tenant(tenant(**spec))
+    assert expected in str(refusal.value)
 
 
 def test_a_class_is_refused_by_its_own_kind() -> None:

@@ -1,0 +1,53 @@
+"""Everything that a tenant is to have inside its namespaces, put together from the builders of each kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenantry.classes import Resolved, namespaces_of
+from tenantry.names import is_system_namespace
+from tenantry.resources import LIMIT_RANGES, NETWORK_POLICIES, RESOURCE_QUOTAS, ROLE_BINDINGS, Resource
+from tenantry_operator.children import access, limits, network, quota
+
+__all__ = ["Wanted", "wanted_children"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What should be there, and what is wrong with what was asked for.
+
+    `kept`: kinds of which nothing may be written or removed until the problem is solved; `bodies` has none of them.
+    `problems`: the kind that a problem is with, and a sentence with what, where and what to do.
+    """
+
+    bodies: tuple[tuple[Resource, dict[str, Any]], ...]
+    problems: tuple[tuple[Resource, str], ...] = ()
+    kept: frozenset[Resource] = frozenset()
+
+
+def wanted_children(resolved: Resolved, namespaces: Sequence[str]) -> Wanted:
+    """Return what the tenant should have in those of its namespaces that are named, namespace by namespace.
+
+    The problems are those of the whole tenant, whichever namespaces are named.
+    """
+    tenant, spec, all_namespaces = resolved.tenant, resolved.spec, namespaces_of(resolved)
+    own = frozenset(found.name for found in all_namespaces if not is_system_namespace(found.name))
+    overdraft = quota.overdraft(spec, all_namespaces)
+    bodies: list[tuple[Resource, dict[str, Any]]] = []
+    for namespace in all_namespaces:
+        if namespace.name not in namespaces:
+            continue
+        if not overdraft:
+            bodies += [(RESOURCE_QUOTAS, body) for body in quota.build(spec, namespace)]
+        bodies += [(LIMIT_RANGES, body) for body in limits.build(spec, namespace.name)]
+        bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, tenant.name, namespace.name)]
+        bindings = access.build(tenant.spec.owners, spec, namespace=namespace.name, own=own)
+        bodies += [(ROLE_BINDINGS, body) for body in bindings]
+    return Wanted(
+        bodies=tuple(bodies),
+        problems=(
+            *([(RESOURCE_QUOTAS, overdraft)] if overdraft else []),
+            *((ROLE_BINDINGS, refusal) for refusal in access.refusals(tenant.spec.owners, spec, own)),
+        ),
+        kept=frozenset({RESOURCE_QUOTAS} if overdraft else ()),
+    )
