@@ -57,6 +57,7 @@ class Reflector(Generic[T]):
         label_selector: str | None = None,
         timing: Timing | None = None,
     ) -> None:
+        self.kind = resource.kind
         self._kube = kube
         self._resource = resource
         self._transform = transform
@@ -103,6 +104,11 @@ class Reflector(Generic[T]):
         """
         if _version(body) > self._seen:
             self._put(body)
+
+    def discard(self, key: Key, resource_version: str) -> None:
+        """Take out an object that a request just deleted, or found gone, unless a newer version has been seen."""
+        if self._versions.get(key) == int(resource_version):
+            self._drop(key)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -1,20 +1,28 @@
-"""`tenantry-operator`: reads its settings, checks that there is something to work with, and hands over to kopf."""
+"""`tenantry-operator`: reads its settings, checks that there is something to work with, and hands over to kopf.
+
+Only one process at a time gets as far as kopf, and only as long as it holds the Lease.
+"""
 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from importlib.metadata import version
 
 import kopf
 
-from tenantry.credentials import load_credentials
+from tenantry.credentials import Credentials, load_credentials
 from tenantry.errors import KubeError, NotFound, SettingsError
+from tenantry.identity import process_identity
 from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.lease import Elector
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import configure_logging, get_logger
 from tenantry_operator import handlers
+from tenantry_operator.metrics import Metrics
 from tenantry_operator.settings import HELP, Settings
+from tenantry_operator.standing import LEASE, acquired, end_at_once, make_app, serving
 from tenantry_operator.worker import Worker
 
 log = get_logger(__name__)
@@ -46,23 +54,33 @@ def _fail(error: Exception, code: int) -> int:
 
 
 async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     credentials = await load_credentials(settings.kubeconfig)
-    async with Kube(credentials) as kube:
+    # The Lease has connections of its own: however busy the others are, it can be renewed.
+    async with Kube(credentials) as kube, Kube(credentials, connections=2) as lease_kube:
         await _check(kube)
-        registry = kopf.OperatorRegistry()
-        handlers.register(registry, Worker(kube), credentials)
-        options = kopf.OperatorSettings()
-        handlers.configure(options)
-        host, port = settings.bind
-        log.info("starting", server=kube.server, version=version("tenantry"))
-        await kopf.operator(
-            registry=registry,
-            settings=options,
-            clusterwide=True,
-            standalone=True,
-            liveness_endpoint=f"http://{host}:{port}/healthz",
-        )
-        log.info("stopped")
+        metrics = Metrics()
+        worker = Worker(kube, metrics)
+        async with serving(make_app(worker, metrics), settings.bind):
+            # Not before it listens: the identity is that of whoever has this address.
+            identity = process_identity(settings.bind)
+            elector = Elector(lease_kube, namespace=settings.lease_namespace, name=LEASE, identity=identity)
+            metrics.watch_lease(LEASE, lambda: elector.valid)
+            if await acquired(elector, stop):
+                log.info("starting", server=kube.server, version=version("tenantry"), identity=identity)
+                async with elector.holding(end_at_once):
+                    await _work(worker, credentials, stop)
+    log.info("stopped")
+
+
+async def _work(worker: Worker, credentials: Credentials, stop: asyncio.Event) -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, worker=worker, credentials=credentials, stop=stop)
+    options = kopf.OperatorSettings()
+    handlers.configure(options)
+    await kopf.operator(registry=registry, settings=options, clusterwide=True, standalone=True, stop_flag=stop)
 
 
 async def _check(kube: Kube) -> None:

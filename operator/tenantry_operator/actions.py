@@ -6,11 +6,16 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tenantry.resources import Resource
+from tenantry_operator.children.child import Child, ChildKey
+
 __all__ = [
     "Action",
     "AddFinalizer",
+    "ApplyChild",
     "ApplyNamespace",
     "CreateNamespace",
+    "DeleteChild",
     "DeleteNamespace",
     "ReleaseNamespace",
     "RemoveFinalizer",
@@ -76,4 +81,44 @@ class DeleteNamespace:
     uid: str
 
 
-Action = AddFinalizer | RemoveFinalizer | CreateNamespace | ApplyNamespace | ReleaseNamespace | DeleteNamespace
+@dataclass(frozen=True, slots=True)
+class ApplyChild:
+    """Bring an object inside a namespace to what it should be.
+
+    `first`: it was not there. Then nothing of anybody else's is overwritten: a field of another value is a Conflict.
+    """
+
+    child: Child
+    first: bool
+
+    @property
+    def target(self) -> str:
+        """Kind, namespace and name."""
+        return "{} {}/{}".format(*self.child.key)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Delete an object of ours that is not wanted any more: the one of that uid, as it was observed."""
+
+    resource: Resource
+    key: ChildKey
+    uid: str
+    resource_version: str
+
+    @property
+    def target(self) -> str:
+        """Kind, namespace and name."""
+        return "{} {}/{}".format(*self.key)
+
+
+Action = (
+    AddFinalizer
+    | RemoveFinalizer
+    | CreateNamespace
+    | ApplyNamespace
+    | ReleaseNamespace
+    | DeleteNamespace
+    | ApplyChild
+    | DeleteChild
+)

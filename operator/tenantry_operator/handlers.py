@@ -1,9 +1,10 @@
-"""Where kopf comes in: it frames the process, delivers Tenant events and answers probes.
+"""Where kopf comes in: it starts and stops the work, logs in and delivers Tenant events.
 
 Only low-level handlers are used. Any create, update or delete handler would make kopf write a finalizer and annotations
 of its own onto every Tenant, and an index would make start-up quadratic in their number.
 """
 
+import asyncio
 import logging
 from typing import Any
 
@@ -32,8 +33,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.execution.max_workers = 4
 
 
-def register(registry: kopf.OperatorRegistry, worker: Worker, credentials: Credentials) -> None:
-    """Add every handler to `registry`."""
+def register(registry: kopf.OperatorRegistry, *, worker: Worker, credentials: Credentials, stop: asyncio.Event) -> None:
+    """Add every handler to `registry`; `stop` is the flag that also ends kopf."""
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -57,6 +58,8 @@ def register(registry: kopf.OperatorRegistry, worker: Worker, credentials: Crede
     @kopf.on.cleanup(registry=registry)
     async def cleanup(**_: Any) -> None:
         await worker.stop()
+        # After a signal kopf would wait five seconds for its own task that still waits for this flag.
+        stop.set()
 
     @kopf.on.event(GROUP, VERSION, "tenants", registry=registry)
     async def tenant(event: kopf.RawEvent, **_: Any) -> None:
@@ -65,10 +68,3 @@ def register(registry: kopf.OperatorRegistry, worker: Worker, credentials: Crede
             worker.reconciler.gone(raw["metadata"]["name"], raw["metadata"]["uid"])
         else:
             worker.reconciler.seen(raw)
-
-    @kopf.on.probe(registry=registry)
-    async def progress(**_: Any) -> str:
-        trouble = worker.trouble()
-        if trouble:
-            raise kopf.PermanentError(trouble)
-        return "ok"

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenantry.classes import Reason, Resolved, TenantNamespace, namespaces_of
+from tenantry.classes import Reason, Resolved, namespaces_of
 from tenantry.names import FINALIZER
 from tenantry_operator import teardown
-from tenantry_operator.actions import Action, AddFinalizer, ApplyNamespace, CreateNamespace
-from tenantry_operator.children import namespace as namespaces
-from tenantry_operator.children.namespace import Claim, Namespace
+from tenantry_operator.actions import Action, AddFinalizer
+from tenantry_operator.children.child import ChildKey, Present
+from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.entry import Entry
+from tenantry_operator.plan_children import look_inside
+from tenantry_operator.plan_namespaces import look_at
 from tenantry_operator.status import Findings, build_status, namespace_status
 
 __all__ = ["Plan", "View", "make_plan", "refused_plan", "wanted_names"]
@@ -27,6 +29,8 @@ class View:
     entry: Entry
     resolved: Resolved
     namespaces: Mapping[str, Namespace]
+    children: Mapping[ChildKey, Present]
+    """Everything in the cluster that is the tenant's own, but for its namespaces."""
     failures: Mapping[str, str]
     """What the API server refused when this version of the Tenant was last acted on: object → its words."""
 
@@ -47,7 +51,7 @@ def wanted_names(resolved: Resolved) -> tuple[str, ...]:
 def make_plan(view: View, *, now: str) -> Plan:
     """Return what is left to do. `now`: RFC 3339, for the time of conditions that turn."""
     if view.entry.deleting:
-        actions, findings = teardown.plan(view.entry, view.resolved, view.namespaces, view.failures)
+        actions, findings = teardown.plan(view.entry, view.resolved, view.namespaces, view.children, view.failures)
     else:
         actions, findings = _standing(view)
     status = build_status(findings, previous=view.entry.status, now=now)
@@ -71,21 +75,30 @@ def _standing(view: View) -> tuple[list[Action], Findings]:
     problem = view.resolved.problem
     if problem is not None and problem.reason is Reason.CLASS_NOT_FOUND:
         return [], _without_class(view, problem.message)
-    actions: list[Action] = []
-    if FINALIZER not in view.entry.finalizers:
-        actions.append(AddFinalizer())
-    looks = [_look(view, wanted) for wanted in namespaces_of(view.resolved)]
+    tenant = view.entry.name
+    actions: list[Action] = [] if FINALIZER in view.entry.finalizers else [AddFinalizer()]
+    looks = [
+        look_at(tenant, wanted, view.namespaces.get(wanted.name), view.failures.get(wanted.name, ""))
+        for wanted in namespaces_of(view.resolved)
+    ]
     actions += [look.action for look in looks if look.action is not None]
-    actions += teardown.leave_unwanted(view.entry, view.resolved, view.namespaces)
-    refused = [message for target, message in view.failures.items() if target not in view.namespaces]
+    standing = {name for name, found in view.namespaces.items() if found.owner == tenant and not found.terminating}
+    # A namespace that is made by an earlier action of this plan can be filled by the later ones.
+    standing |= {look.action.target for look in looks if look.action is not None and not look.problem}
+    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures)
+    # Children go before the namespaces that they are in are let go.
+    actions += [*inside.actions, *teardown.leave_unwanted(view.entry, view.resolved, view.namespaces)]
+    spoken = {look.entry["name"] for look in looks}
+    others = [message for target, message in view.failures.items() if target not in spoken]
     findings = Findings(
         generation=view.entry.generation,
         phase=view.resolved.tenant.spec.lifecycle.state,
         class_name=view.resolved.class_name,
         class_note=problem.message if problem is not None and problem.reason is Reason.SEVERAL_DEFAULT_CLASSES else "",
         namespaces=[look.entry for look in looks],
-        problems=list(dict.fromkeys([*(look.problem for look in looks if look.problem), *refused])),
-        waiting=[look.waiting for look in looks if look.waiting],
+        unready=inside.unready,
+        problems=list(dict.fromkeys([*(look.problem for look in looks if look.problem), *inside.problems, *others])),
+        waiting=[*(look.waiting for look in looks if look.waiting), *inside.waiting],
     )
     return actions, findings
 
@@ -100,40 +113,3 @@ def _without_class(view: View, message: str) -> Findings:
         class_problem=message,
         namespaces=[namespace_status(name, ready=True) for name in owned],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What is to be done about one wanted namespace, and what to say of it."""
-
-    entry: dict[str, Any]
-    action: Action | None = None
-    problem: str = ""
-    waiting: str = ""
-
-
-def _look(view: View, wanted: TenantNamespace) -> _Look:
-    name, tenant = wanted.name, view.entry.name
-    body = namespaces.build(tenant, name, labels=wanted.labels, annotations=wanted.annotations)
-    present = view.namespaces.get(name)
-    verdict, why = namespaces.claim(tenant, name, present)
-    if verdict is Claim.REFUSED:
-        problem = f"namespace {name} is refused: {why}"
-        return _Look(namespace_status(name, ready=False, phase="Refused", reason=problem), problem=problem)
-    if present is not None and present.terminating:
-        waiting = f"namespace {name} is being deleted; it is created again once it is gone"
-        return _Look(namespace_status(name, ready=False, phase="Terminating", reason=waiting), waiting=waiting)
-    if present is not None and verdict is Claim.KEEP and namespaces.agrees(present, body):
-        return _Look(namespace_status(name, ready=True))
-    action = _towards(body, present)
-    if name in view.failures:
-        problem = view.failures[name]
-        return _Look(namespace_status(name, ready=False, phase="Pending", reason=problem), action, problem=problem)
-    waiting = f"namespace {name} is not as it should be yet"
-    return _Look(namespace_status(name, ready=False, phase="Pending", reason=waiting), action, waiting=waiting)
-
-
-def _towards(body: dict[str, Any], present: Namespace | None) -> Action:
-    if present is None:
-        return CreateNamespace(body)
-    return ApplyNamespace(body, present.uid, namespaces.stale_patch(present, body))

@@ -7,9 +7,11 @@ never waits behind ten thousand tenants that are looked at just in case.
 
 import asyncio
 import enum
+import time
 from collections import deque
 
 from tenantry.backoff import Backoff
+from tenantry_operator.metrics import Metrics
 
 __all__ = ["Lane", "Queue"]
 
@@ -24,32 +26,47 @@ class Lane(enum.IntEnum):
 class Queue:
     """Keys to reconcile. `first_retry` and `last_retry` bound the back-off of a failing key, in seconds."""
 
-    def __init__(self, *, first_retry: float = 0.5, last_retry: float = 300.0) -> None:
+    def __init__(self, *, first_retry: float = 0.5, last_retry: float = 300.0, metrics: Metrics | None = None) -> None:
         self._first_retry = first_retry
         self._last_retry = last_retry
+        self._metrics = metrics or Metrics()
         self._lanes: tuple[deque[str], deque[str]] = (deque(), deque())
-        self._waiting: dict[str, Lane] = {}
-        self._working: set[str] = set()
+        self._waiting: dict[str, tuple[Lane, float]] = {}
+        self._working: dict[str, float] = {}
         self._again: dict[str, Lane] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._available = asyncio.Event()
+        self._metrics.watch_queue(
+            depth=lambda: len(self._waiting),
+            unfinished=lambda: sum(map(_age, self._working.values())),
+            longest=self.longest_work,
+        )
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def longest_wait(self) -> float:
+        """Return for how many seconds the oldest key has waited; 0.0 when none does."""
+        return max((_age(since) for _, since in self._waiting.values()), default=0.0)
+
+    def longest_work(self) -> float:
+        """Return for how many seconds the longest work has been under way; 0.0 when none is."""
+        return max(map(_age, self._working.values()), default=0.0)
+
     def add(self, key: str, lane: Lane = Lane.CHANGE) -> None:
         """Put `key` in, unless it waits already; in a higher lane it moves up."""
         if key in self._working:
+            if key not in self._again:
+                self._metrics.adds.inc()
             self._again[key] = min(lane, self._again.get(key, lane))
             return
         present = self._waiting.get(key)
-        if present is not None and present <= lane:
+        if present is None:
+            self._metrics.adds.inc()
+        elif present[0] <= lane:
             return
-        # A key that moves up leaves a ghost in the lower lane, which `get` passes over.
-        self._waiting[key] = lane
-        self._lanes[lane].append(key)
-        self._available.set()
+        self._wait(key, lane, since=time.monotonic() if present is None else present[1])
 
     def add_after(self, key: str, delay: float) -> None:
         """Put `key` in after `delay` seconds; an earlier time already set stands."""
@@ -67,19 +84,21 @@ class Queue:
             for lane in Lane:
                 while self._lanes[lane]:
                     key = self._lanes[lane].popleft()
-                    if self._waiting.get(key) is lane:
+                    present = self._waiting.get(key)
+                    if present is not None and present[0] is lane:
                         del self._waiting[key]
-                        self._working.add(key)
+                        self._metrics.queue_seconds.observe(_age(present[1]))
+                        self._working[key] = time.monotonic()
                         return key
             self._available.clear()
             await self._available.wait()
 
     def done(self, key: str) -> None:
         """Say that the work on `key` has ended, whatever came of it."""
-        self._working.discard(key)
+        self._metrics.work_seconds.observe(_age(self._working.pop(key)))
         lane = self._again.pop(key, None)
         if lane is not None:
-            self.add(key, lane)
+            self._wait(key, lane, since=time.monotonic())
 
     def retry(self, key: str, *, at_least: float = 0.0) -> float:
         """Put `key` in again after its back-off, which doubles with every call; return the delay in seconds."""
@@ -87,6 +106,7 @@ class Queue:
         if backoff is None:
             backoff = self._backoffs[key] = Backoff(first=self._first_retry, cap=self._last_retry)
         delay = max(at_least, backoff.next())
+        self._metrics.retries.inc()
         self.add_after(key, delay)
         return delay
 
@@ -94,6 +114,16 @@ class Queue:
         """End the back-off of `key`: the last try succeeded."""
         self._backoffs.pop(key, None)
 
+    def _wait(self, key: str, lane: Lane, *, since: float) -> None:
+        # A key that moves up leaves a ghost in the lower lane, which `get` passes over.
+        self._waiting[key] = (lane, since)
+        self._lanes[lane].append(key)
+        self._available.set()
+
     def _due(self, key: str) -> None:
         self._timers.pop(key, None)
         self.add(key)
+
+
+def _age(since: float) -> float:
+    return time.monotonic() - since

@@ -4,21 +4,18 @@ The cache takes in the answer to every write, so the next look sees it without w
 usually settles a Tenant. Whatever fails is tried again by the queue; nothing is remembered but what the cluster shows.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from tenantry.classes import resolve
-from tenantry.errors import Conflict, Forbidden, Invalid, InvalidTenant, KubeError, NotFound
+from tenantry.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
 from tenantry.kube import Kube
-from tenantry.model import TenantClass, parse_class
 from tenantry.names import FIELD_MANAGER
-from tenantry.reflector import Key, Reflector
-from tenantry.resources import NAMESPACES, TENANT_CLASSES, TENANTS
+from tenantry.resources import TENANTS
 from tenantry.telemetry import get_logger
-from tenantry_operator.children import namespace
-from tenantry_operator.children.namespace import Namespace
+from tenantry_operator.actions import ApplyChild, DeleteChild
+from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry, TenantStore
 from tenantry_operator.execute import execute
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
@@ -36,29 +33,15 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read_class(body: dict[str, Any]) -> TenantClass | None:
-    try:
-        return parse_class(body)
-    except InvalidTenant as error:
-        # Its tenants then find no class of that name, and hold still.
-        log.warning("a TenantClass can't be used", error=str(error))
-        return None
-
-
 class Reconciler:
-    """Owns the caches and the queue. `tenants` is fed from outside, by `seen` and `gone`."""
+    """Looks at one Tenant and writes what is missing. `tenants` is fed from outside, by `seen` and `gone`."""
 
     def __init__(self, kube: Kube, queue: Queue, *, clock: Callable[[], str] = _now) -> None:
         self._kube = kube
         self._queue = queue
         self._clock = clock
         self.tenants = TenantStore()
-        self.namespaces = Reflector(kube, NAMESPACES, transform=namespace.observe, on_change=self._namespace_changed)
-        self.classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
-        self._owned: defaultdict[str, set[str]] = defaultdict(set)
-        self._wanted_by: defaultdict[str, set[str]] = defaultdict(set)
-        self._wants: dict[str, frozenset[str]] = {}
-        self._acting_for: str | None = None
+        self.caches = Caches(kube, on_tenant=self._touched, on_class=self._look_at_all)
 
     def seen(self, body: dict[str, Any], *, lane: Lane = Lane.CHANGE) -> None:
         """Take in a version of a Tenant, and look at it if it is news."""
@@ -69,14 +52,14 @@ class Reconciler:
         """Take in that a Tenant no longer exists."""
         self.tenants.drop(name, uid)
         self._queue.forget(name)
-        self._claim(name, frozenset())
+        self.caches.forget(name)
 
     async def resync(self) -> None:
         """Read all Tenants anew, forget those that went unnoticed, and look at every one, changes first."""
         listed = await self._kube.list(TENANTS)
         for name in self.tenants.replace(listed["items"], int(listed["metadata"]["resourceVersion"])):
             self._queue.forget(name)
-            self._claim(name, frozenset())
+            self.caches.forget(name)
         for name in self.tenants.names():
             self._queue.add(name, Lane.RESYNC)
 
@@ -93,11 +76,17 @@ class Reconciler:
                 await self._write_status(entry, plan.status)
                 break
             for action in actions:
+                if isinstance(action, ApplyChild) and action.child.key[1] in refused:
+                    continue  # its namespace was refused a moment ago
                 try:
-                    await execute(self._kube, entry, action, absorb=self._absorb)
+                    await execute(self._kube, entry, action, self)
                 except (Forbidden, Invalid) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
+                except Conflict as error:
+                    if not (isinstance(action, ApplyChild) and action.first):
+                        raise
+                    refused[action.target] = error  # somebody else's object of that name; it stays theirs
         else:
             raise Conflict(f"tenant {name} did not settle in {PASSES} looks; somebody else writes to the same objects")
         for refusal in refused.values():
@@ -106,12 +95,11 @@ class Reconciler:
     def _plan(self, entry: Entry, failures: dict[str, str]) -> Plan:
         if entry.tenant is None:
             return refused_plan(entry, now=self._clock())
-        resolved = resolve(entry.tenant, self._class_map())
+        resolved = resolve(entry.tenant, self.caches.classes)
         wanted = frozenset() if entry.deleting else frozenset(wanted_names(resolved))
-        self._claim(entry.name, wanted)
-        names = wanted | self._owned[entry.name]
-        present = {name: found for name in names if (found := self.namespaces.items.get(("", name))) is not None}
-        return make_plan(View(entry, resolved, present, failures), now=self._clock())
+        namespaces = self.caches.namespaces(entry.name, wanted)
+        view = View(entry, resolved, namespaces, self.caches.children(entry.name), failures)
+        return make_plan(view, now=self._clock())
 
     async def _write_status(self, entry: Entry, status: dict[str, Any] | None) -> None:
         if status is None:
@@ -126,45 +114,21 @@ class Reconciler:
         if status["phase"] != entry.status.get("phase"):
             log.info("tenant is now " + status["phase"], tenant=entry.name, generation=entry.generation)
 
-    def _absorb(self, entry: Entry, body: dict[str, Any]) -> None:
+    def absorb(self, entry: Entry, body: dict[str, Any]) -> None:
         """Let the next look at `entry` see what a write just answered with."""
         if body["kind"] == TENANTS.kind:
             self.tenants.put(body)
-            return
-        self._acting_for = entry.name
-        self.namespaces.absorb(body)
-        self._acting_for = None
-
-    def _class_map(self) -> dict[str, TenantClass]:
-        return {name: found for (_, name), found in self.classes.items.items() if found is not None}
-
-    def _claim(self, tenant: str, wanted: frozenset[str]) -> None:
-        """Remember which namespaces a tenant waits for, so that it is looked at when one of them changes hands."""
-        before = self._wants.get(tenant, frozenset())
-        if wanted == before:
-            return
-        for name in before - wanted:
-            self._wanted_by[name].discard(tenant)
-            if not self._wanted_by[name]:
-                del self._wanted_by[name]
-        for name in wanted - before:
-            self._wanted_by[name].add(tenant)
-        if wanted:
-            self._wants[tenant] = wanted
         else:
-            self._wants.pop(tenant, None)
+            self.caches.absorb(entry.name, body)
 
-    def _namespace_changed(self, key: Key, before: Namespace | None, after: Namespace | None) -> None:
-        _, name = key
-        owners = {found.owner for found in (before, after) if found is not None and found.owner is not None}
-        if before is not None and before.owner is not None:
-            self._owned[before.owner].discard(name)
-        if after is not None and after.owner is not None:
-            self._owned[after.owner].add(name)
-        for tenant in (owners | self._wanted_by.get(name, set())) - {self._acting_for}:
-            if self.tenants.get(tenant) is not None:
-                self._queue.add(tenant)
+    def discard(self, entry: Entry, action: DeleteChild) -> None:
+        """Let the next look at `entry` see that a child is gone."""
+        self.caches.discard(entry.name, action.key, action.resource_version)
 
-    def _class_changed(self, key: Key, before: TenantClass | None, after: TenantClass | None) -> None:
+    def _touched(self, tenant: str) -> None:
+        if self.tenants.get(tenant) is not None:
+            self._queue.add(tenant)
+
+    def _look_at_all(self) -> None:
         for tenant in self.tenants.names():
             self._queue.add(tenant, Lane.RESYNC)

@@ -1,17 +1,24 @@
-"""What the operator can be told: where the API server is, and where to answer probes."""
+"""What the operator can be told: where the API server is, where its Lease is, and where to answer probes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from tenantry.errors import SettingsError
+from tenantry.names import is_dns_label
 from tenantry.settings import Environment
 
 __all__ = ["Settings"]
 
 HELP = """\
 environment:
-  KUBECONFIG     path of a kubeconfig file; in a pod, leave it unset
-  TENANTRY_BIND  HOST:PORT that answers GET /healthz (default 0.0.0.0:8080)
+  KUBECONFIG                path of a kubeconfig file; in a pod, leave it unset
+  TENANTRY_BIND             HOST:PORT that answers GET /healthz, /readyz and /metrics (default 0.0.0.0:8080)
+  TENANTRY_LEASE_NAMESPACE  namespace of the Lease that lets one operator at a time work; it must exist
+                            (default: the pod's own; with a KUBECONFIG, the namespace default)
 """
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +27,24 @@ class Settings:
 
     kubeconfig: str | None
     bind: tuple[str, int]
+    lease_namespace: str
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "Settings":
         """Read the settings; raise SettingsError for the first wrong one."""
         environment = Environment(values)
+        kubeconfig = environment.text("KUBECONFIG") or None
         return cls(
-            kubeconfig=environment.text("KUBECONFIG") or None, bind=environment.bind("TENANTRY_BIND", "0.0.0.0:8080")
+            kubeconfig=kubeconfig,
+            bind=environment.bind("TENANTRY_BIND", "0.0.0.0:8080"),
+            lease_namespace=_lease_namespace(environment, in_pod=kubeconfig is None),
         )
+
+
+def _lease_namespace(environment: Environment, *, in_pod: bool) -> str:
+    name = "TENANTRY_LEASE_NAMESPACE"
+    if not (namespace := environment.text(name)):
+        return _POD_NAMESPACE.read_text().strip() if in_pod and _POD_NAMESPACE.is_file() else "default"
+    if not is_dns_label(namespace):
+        raise SettingsError(name, namespace, "the name of a namespace")
+    return namespace

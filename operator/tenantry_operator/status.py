@@ -5,10 +5,12 @@ Nothing in a status changes by itself: a condition's time moves only when its st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Findings", "build_status", "namespace_status"]
+__all__ = ["CHILD_CONDITIONS", "Findings", "build_status", "namespace_status"]
+
+CHILD_CONDITIONS = ("QuotaReady", "NetworkPoliciesReady", "AccessReady")
 
 _MESSAGE_LIMIT = 1024
 
@@ -23,6 +25,8 @@ class Findings:
     namespaces: Sequence[Mapping[str, Any]]
     class_problem: str = ""
     class_note: str = ""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """Condition type → what is not in order yet, for the kinds of children."""
     problems: Sequence[str] = ()
     waiting: Sequence[str] = ()
 
@@ -49,6 +53,10 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
             "Reconciled" if namespaces_ready else "NamespaceNotReady",
             "; ".join(entry.get("reason", "") for entry in findings.namespaces if not entry["ready"]),
         ),
+        *(
+            _condition(kind, kind not in findings.unready, *_told(findings.unready.get(kind)))
+            for kind in CHILD_CONDITIONS
+        ),
         _condition(
             "ClassResolved",
             not findings.class_problem,
@@ -69,6 +77,10 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
     if findings.class_name:
         status["class"] = {"name": findings.class_name}
     return status
+
+
+def _told(trouble: str | None) -> tuple[str, str]:
+    return ("Reconciled", "") if trouble is None else ("NotInSync", trouble)
 
 
 def _reason(findings: Findings) -> str:

@@ -10,15 +10,21 @@ from tenantry.classes import Resolved, namespaces_of
 from tenantry.model import DeletionPolicy
 from tenantry.names import FINALIZER
 from tenantry_operator.actions import Action, DeleteNamespace, ReleaseNamespace, RemoveFinalizer
+from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace, release_patch
 from tenantry_operator.entry import Entry
+from tenantry_operator.plan_children import delete_all
 from tenantry_operator.status import Findings, namespace_status
 
 __all__ = ["leave_unwanted", "plan"]
 
 
 def plan(
-    entry: Entry, resolved: Resolved, present: Mapping[str, Namespace], failures: Mapping[str, str]
+    entry: Entry,
+    resolved: Resolved,
+    present: Mapping[str, Namespace],
+    children: Mapping[ChildKey, Present],
+    failures: Mapping[str, str],
 ) -> tuple[list[Action], Findings]:
     """Return the next steps of taking down a Tenant that has a deletionTimestamp, and what to report meanwhile.
 
@@ -27,7 +33,9 @@ def plan(
     held = [] if resolved.spec.deletion_policy == DeletionPolicy.RETAIN else _owned(entry, present)
     actions: list[Action] = []
     if FINALIZER in entry.finalizers:
-        actions = _leave(entry, resolved, held) if held else [RemoveFinalizer()]
+        # A namespace that stays must not keep the quota and the access of a tenant that is gone.
+        stripped = delete_all(children) if resolved.spec.deletion_policy == DeletionPolicy.ORPHAN else []
+        actions = [*stripped, *_leave(entry, resolved, held)] if held else [*stripped, RemoveFinalizer()]
     waiting = [f"waiting for namespace {namespace.name} to be gone" for namespace in held if namespace.terminating]
     findings = Findings(
         generation=entry.generation,

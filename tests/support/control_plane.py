@@ -28,6 +28,7 @@ _CONTROLLERS = (
     "garbage-collector-controller",
     "resourcequota-controller",
     "serviceaccount-controller",
+    "clusterrole-aggregation-controller",  # fills the ClusterRoles admin, edit and view
 )
 _START = 60.0
 """Seconds; some four on an idle machine."""

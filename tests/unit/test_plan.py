@@ -70,7 +70,7 @@ def plan_of(
     entry = entry_of(body)
     assert entry.tenant is not None, entry.refusal
     resolved = resolve(entry.tenant, classes or {})
-    return make_plan(View(entry, resolved, {found.name: found for found in present}, failures or {}), now=now)
+    return make_plan(View(entry, resolved, {found.name: found for found in present}, {}, failures or {}), now=now)
 
 
 def condition(plan: Plan, kind: str) -> dict[str, Any]:

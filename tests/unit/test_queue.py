@@ -115,3 +115,24 @@ async def test_every_key_is_worked_on_by_one_worker_at_a_time_under_load() -> No
     results = await asyncio.gather(*workers, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results), results
     assert set(finished) == set(keys)
+
+
+async def test_a_key_that_moves_up_has_waited_since_it_first_came() -> None:
+    queue = Queue()
+    assert queue.longest_wait() == 0
+    queue.add("a", Lane.RESYNC)
+    await asyncio.sleep(0.05)
+    queue.add("a", Lane.CHANGE)
+    assert queue.longest_wait() >= 0.05
+    await _next(queue)
+    assert queue.longest_wait() == 0
+
+
+async def test_work_under_way_is_timed_until_it_is_done() -> None:
+    queue = Queue()
+    queue.add("a")
+    await _next(queue)
+    await asyncio.sleep(0.05)
+    assert queue.longest_work() >= 0.05
+    queue.done("a")
+    assert queue.longest_work() == 0

@@ -1,0 +1,152 @@
+"""What the operator knows of the cluster, and who is to be looked at when some of it changes.
+
+One Reflector a kind. Each object of ours is indexed by its tenant, so that a look at one tenant costs as much with ten
+thousand others as with none.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from tenantry.errors import InvalidTenant
+from tenantry.kube import Kube
+from tenantry.model import TenantClass, parse_class
+from tenantry.names import MANAGED_BY, MANAGED_BY_LABEL
+from tenantry.reflector import Key, Reflector
+from tenantry.resources import (
+    LIMIT_RANGES,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    RESOURCE_QUOTAS,
+    ROLE_BINDINGS,
+    TENANT_CLASSES,
+    Resource,
+)
+from tenantry.telemetry import get_logger
+from tenantry_operator.children import child, namespace
+from tenantry_operator.children.child import ChildKey, Present
+from tenantry_operator.children.namespace import Namespace
+
+__all__ = ["CHILD_KINDS", "Caches"]
+
+log = get_logger(__name__)
+
+CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS)
+
+
+class Caches:
+    """The Reflectors and their indexes. `on_tenant(name)`: something of that tenant's, or that it waits for, changed;
+    `on_class()`: a TenantClass did.
+    """
+
+    def __init__(self, kube: Kube, *, on_tenant: Callable[[str], None], on_class: Callable[[], None]) -> None:
+        self._on_tenant = on_tenant
+        self._on_class = on_class
+        self._namespaces = Reflector(kube, NAMESPACES, transform=namespace.observe, on_change=self._namespace_changed)
+        self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
+        self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
+        self._namespaces_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
+        self._wanted_by: defaultdict[str, set[str]] = defaultdict(set)
+        self._wants: dict[str, frozenset[str]] = {}
+        self._writer: str | None = None
+
+    @property
+    def reflectors(self) -> Iterable[Reflector[Any]]:
+        """Every cache, to be run, and to be waited for until it is complete."""
+        return (self._namespaces, self._classes, *self._children.values())
+
+    @property
+    def classes(self) -> Mapping[str, TenantClass]:
+        """The usable TenantClasses by name."""
+        return {name: found for (_, name), found in self._classes.items.items() if found is not None}
+
+    def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
+        """Return the namespaces that exist of those that the tenant has and of those that it wants, by name.
+
+        What it wants is remembered: it will be looked at when one of them changes hands.
+        """
+        self._claim(tenant, wanted)
+        names = wanted | self._namespaces_of.get(tenant, set())
+        items = self._namespaces.items
+        return {name: found for name in names if (found := items.get(("", name))) is not None}
+
+    def children(self, tenant: str) -> Mapping[ChildKey, Present]:
+        """Return everything that the tenant has inside namespaces."""
+        return self._children_of.get(tenant, {})
+
+    def forget(self, tenant: str) -> None:
+        """Stop waiting for anything on behalf of a tenant that is gone."""
+        self._claim(tenant, frozenset())
+
+    def absorb(self, tenant: str, body: dict[str, Any]) -> None:
+        """Take in an object that a write for `tenant` just answered with; that tenant is not told of it."""
+        self._writer = tenant
+        cache: Reflector[Any] = self._children.get(body["kind"], self._namespaces)
+        cache.absorb(body)
+        self._writer = None
+
+    def discard(self, tenant: str, key: ChildKey, resource_version: str) -> None:
+        """Take out a child that a write for `tenant` just deleted; that tenant is not told of it."""
+        kind, namespace, name = key
+        self._writer = tenant
+        self._children[kind].discard((namespace, name), resource_version)
+        self._writer = None
+
+    def _reflector(self, kube: Kube, resource: Resource) -> Reflector[Present]:
+        return Reflector(
+            kube,
+            resource,
+            transform=partial(child.observe, resource),
+            on_change=partial(self._child_changed, resource.kind),
+            label_selector=f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+        )
+
+    def _claim(self, tenant: str, wanted: frozenset[str]) -> None:
+        before = self._wants.get(tenant, frozenset())
+        for name in before - wanted:
+            self._wanted_by[name].discard(tenant)
+            if not self._wanted_by[name]:
+                del self._wanted_by[name]
+        for name in wanted - before:
+            self._wanted_by[name].add(tenant)
+        if wanted:
+            self._wants[tenant] = wanted
+        else:
+            self._wants.pop(tenant, None)
+
+    def _tell(self, tenants: Iterable[str]) -> None:
+        for tenant in tenants:
+            if tenant != self._writer:
+                self._on_tenant(tenant)
+
+    def _namespace_changed(self, key: Key, before: Namespace | None, after: Namespace | None) -> None:
+        _, name = key
+        owners = {found.owner for found in (before, after) if found is not None and found.owner is not None}
+        if before is not None and before.owner is not None:
+            self._namespaces_of[before.owner].discard(name)
+        if after is not None and after.owner is not None:
+            self._namespaces_of[after.owner].add(name)
+        self._tell(owners | self._wanted_by.get(name, set()))
+
+    def _child_changed(self, kind: str, key: Key, before: Present | None, after: Present | None) -> None:
+        whole = (kind, *key)
+        owners = {found.owner for found in (before, after) if found is not None and found.owner is not None}
+        if before is not None and before.owner is not None:
+            self._children_of[before.owner].pop(whole, None)
+        if after is not None and after.owner is not None:
+            self._children_of[after.owner][whole] = after
+        self._tell(owners)
+
+    def _class_changed(self, key: Key, before: object, after: object) -> None:
+        self._on_class()
+
+
+def _read_class(body: dict[str, Any]) -> TenantClass | None:
+    try:
+        return parse_class(body)
+    except InvalidTenant as error:
+        # Its tenants then find no class of that name, and hold still.
+        log.warning("a TenantClass can't be used", error=str(error))
+        return None
