@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt requirements clean
+.PHONY: help setup demo test bench check fmt requirements clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,9 @@ demo: setup ## Run everything on this machine and watch tenants become Applicati
 test: setup ## Run every tier of the tests on real parts (builds the control plane first)
 	$(BIN)/python -m tests.support.binaries
 	$(BIN)/pytest --durations=15 $(ARGS)
+
+bench: setup ## Measure the operator against a bare client that sends the same writes (some minutes)
+	$(BIN)/python -m tests.bench.throughput $(ARGS)
 
 check: setup ## Lint, type-check, check the import layers and that the requirements are up to date
 	$(BIN)/ruff check

@@ -18,6 +18,7 @@ from tests.support.argocd import ArgoCD
 from tests.support.background import background
 from tests.support.binaries import Binaries, ensure
 from tests.support.control_plane import ControlPlane
+from tests.support.identities import Identities, install_identities, refusals
 from tests.support.postgres import Postgres, execute
 from tests.support.progress import Progress
 from tests.support.tenantry import Operator
@@ -75,14 +76,22 @@ async def argocd(binaries: Binaries, control_plane: ControlPlane, kube: Kube, lo
 
 
 @pytest.fixture(scope="session")
-async def operator(control_plane: ControlPlane, logs: Path) -> AsyncIterator[Operator]:
-    """The operator, running for the whole session."""
-    running = Operator(kubeconfig=control_plane.kubeconfig, directory=logs / "operator")
+async def identities(control_plane: ControlPlane) -> Identities:
+    """The ServiceAccounts of the manifests, with the rights that they ship with and no other."""
+    return await install_identities(control_plane)
+
+
+@pytest.fixture(scope="session")
+async def operator(control_plane: ControlPlane, identities: Identities, logs: Path) -> AsyncIterator[Operator]:
+    """The operator under its own ServiceAccount, running for the whole session; it must never ask in vain."""
+    env = {"TENANTRY_LEASE_NAMESPACE": identities.namespace}
+    running = Operator(kubeconfig=identities.operator, directory=logs / "operator", env=env)
     try:
         await running.start()
         yield running
     finally:
         await running.stop()
+    assert refusals(control_plane) == []
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ of its own onto every Tenant, and an index would make start-up quadratic in thei
 """
 
 import asyncio
-import logging
 from typing import Any
 
 import kopf
@@ -28,7 +27,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
-    settings.posting.level = logging.WARNING
+    settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 20
     settings.execution.max_workers = 4
 

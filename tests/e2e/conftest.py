@@ -16,6 +16,7 @@ from tests.support import article
 from tests.support.argocd import Application, ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
+from tests.support.identities import Identities
 from tests.support.postgres import execute
 from tests.support.tenantry import Generator, Operator
 
@@ -99,12 +100,18 @@ class World:
 
 @pytest.fixture
 async def world(
-    argocd: ArgoCD, control_plane: ControlPlane, operator: Operator, kube: Kube, database: str, tmp_path: Path
+    argocd: ArgoCD,
+    control_plane: ControlPlane,
+    identities: Identities,
+    operator: Operator,
+    kube: Kube,
+    database: str,
+    tmp_path: Path,
 ) -> AsyncIterator[World]:
     """Twelve tenants with twelve Applications. Afterwards none of it is left."""
     token = secrets.token_urlsafe(24)
     await execute(database, (ROOT / "manifests/postgres/notify.sql").read_text())
-    env = {"KUBECONFIG": str(control_plane.kubeconfig), "TENANTRY_DATABASE_URL": database}
+    env = {"KUBECONFIG": str(identities.generator), "TENANTRY_DATABASE_URL": database}
     generator = Generator(token=token, directory=tmp_path, env=env)
     everything = World(argocd, control_plane, generator, kube, database)
     try:

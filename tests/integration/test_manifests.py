@@ -128,14 +128,20 @@ OPERATOR_MAY = [
     ("create", "namespaces"),
     ("patch", "namespaces"),
     ("delete", "namespaces"),
-    ("create", "events"),
+    ("create", "rolebindings.rbac.authorization.k8s.io"),
 ]
 GENERATOR_MAY = [
     ("list", "tenants.tenantry.dev"),
     ("watch", "tenants.tenantry.dev"),
     ("watch", "tenantclasses.tenantry.dev"),
 ]
-NOBODY_MAY = [("get", "secrets"), ("list", "configmaps"), ("delete", "tenants.tenantry.dev"), ("create", "pods")]
+NOBODY_MAY = [
+    ("get", "secrets"),
+    ("create", "events"),
+    ("list", "configmaps"),
+    ("delete", "tenants.tenantry.dev"),
+    ("create", "pods"),
+]
 
 
 @pytest.mark.parametrize(

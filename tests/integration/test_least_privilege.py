@@ -1,0 +1,105 @@
+"""Each service has the rights that it uses, and no other: what the manifests grant against the audit log."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenantry.errors import NotFound
+from tenantry.kube import Kube
+from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tests.integration.test_operator import absent, apply, ready
+from tests.integration.test_operator_children import EVERYTHING
+from tests.support.control_plane import ControlPlane
+from tests.support.eventually import eventually
+from tests.support.identities import Identities, requests_of
+from tests.support.tenantry import Generator, Operator
+
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+
+Right = tuple[str, str, str]
+"""(API group, resource with its subresource, verb)"""
+
+
+@pytest.fixture
+async def generator(control_plane: ControlPlane, identities: Identities, tmp_path: Path) -> AsyncIterator[Generator]:
+    """A generator of Tenants only, under its own ServiceAccount."""
+    env = {"KUBECONFIG": str(identities.generator), "TENANTRY_SOURCES": "cluster"}
+    running = Generator(token="token-of-the-test", directory=tmp_path, env=env)
+    yield running
+    await running.stop()
+
+
+async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
+    """Return every right that the manifests give to a service."""
+    rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
+    with contextlib.suppress(NotFound):
+        rules += (await kube.get(ROLES, name, namespace))["rules"]
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def used(control_plane: ControlPlane, account: str) -> set[Right]:
+    """Return every right that a service has used."""
+    rights = set()
+    for event in requests_of(control_plane, account):
+        target: dict[str, Any] = event.get("objectRef", {})
+        if "resource" in target:
+            subresource = f"/{target['subresource']}" if "subresource" in target else ""
+            right = target.get("apiGroup", ""), target["resource"] + subresource
+            rights.add((*right, event["verb"]))
+            if event["verb"] == "patch" and event["responseStatus"]["code"] == 201:
+                rights.add((*right, "create"))  # an apply that creates needs both
+    return rights
+
+
+async def test_the_operator_uses_every_right_that_it_has(
+    control_plane: ControlPlane, identities: Identities, operator: Operator, kube: Kube
+) -> None:
+    name = f"l{secrets.token_hex(4)}"
+    await apply(kube, name, deletionPolicy="Delete", **EVERYTHING)
+    await ready(kube, name)
+    await kube.merge_patch(NAMESPACES, name, {"metadata": {"labels": {"tenantry.dev/tenant": None}}})
+    await kube.merge_patch(RESOURCE_QUOTAS, "tenantry", {"spec": {"hard": {"configmaps": "99"}}}, name)
+    await apply(kube, name, deletionPolicy="Delete")  # takes every child away
+    await ready(kube, name)
+    await kube.delete(TENANTS, name)
+    await absent(kube, TENANTS, name)
+
+    rights = await granted(kube, "tenantry-operator", identities.namespace)
+    # Binding a role is checked while a RoleBinding is written, and makes no request of its own.
+    rights -= {("rbac.authorization.k8s.io", "clusterroles", "bind")}
+
+    async def all_used() -> bool:
+        return rights <= used(control_plane, "tenantry-operator")
+
+    try:
+        await eventually(all_used, within=15, what="every right is used")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; never used: {rights - used(control_plane, 'tenantry-operator')}") from None
+
+
+async def test_the_generator_uses_every_right_that_it_has(
+    control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube
+) -> None:
+    await generator.start()
+    assert used(control_plane, "tenantry-generator") == await granted(kube, "tenantry-generator", identities.namespace)
+
+
+async def test_no_right_is_a_wildcard_or_a_way_to_more(kube: Kube, identities: Identities) -> None:
+    for account in ("tenantry-operator", "tenantry-generator"):
+        for group, resource, verb in await granted(kube, account, identities.namespace):
+            assert "*" not in (group, resource, verb)
+            assert verb not in ("escalate", "impersonate")
+            assert resource != "secrets"
+        for rule in (await kube.get(CLUSTER_ROLES, account))["rules"]:
+            assert "bind" not in rule["verbs"] or rule.get("resourceNames"), rule

@@ -1,0 +1,61 @@
+"""The services' own ServiceAccounts, and what the API server's audit log says of their requests.
+
+Tests run the services under the rights that the manifests give them, so a missing right fails the test that needs it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.control_plane import ControlPlane
+
+__all__ = ["Identities", "install_identities", "refusals", "requests_of"]
+
+_BASE = Path(__file__).parents[2] / "manifests" / "base"
+_KINDS = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+_NAMESPACE = "tenantry-system"
+_FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """The namespace of the services, and a kubeconfig for each that acts as its ServiceAccount."""
+
+    namespace: str
+    operator: Path
+    generator: Path
+
+
+async def install_identities(plane: ControlPlane) -> Identities:
+    """Apply the namespace, the ServiceAccounts and the rights of manifests/base, nothing else."""
+    rendered = yaml.safe_load_all(await plane.kubectl("kustomize", str(_BASE)))
+    wanted = [body for body in rendered if body and body["kind"] in _KINDS]
+    await plane.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(wanted))
+    return Identities(
+        namespace=_NAMESPACE,
+        operator=await plane.service_account_kubeconfig(_NAMESPACE, "tenantry-operator"),
+        generator=await plane.service_account_kubeconfig(_NAMESPACE, "tenantry-generator"),
+    )
+
+
+def requests_of(plane: ControlPlane, account: str) -> Iterator[dict[str, Any]]:
+    """Yield the audit event of each request that a ServiceAccount of the services has made."""
+    user = f"system:serviceaccount:{_NAMESPACE}:{account}"
+    for line in plane.audit_log.read_text().splitlines():
+        event = json.loads(line)
+        if event["user"]["username"] == user:
+            yield event
+
+
+def refusals(plane: ControlPlane) -> list[str]:
+    """Return the requests of either service that RBAC has refused."""
+    return [
+        f"{account}: {event['verb']} {event['requestURI']}"
+        for account in ("tenantry-operator", "tenantry-generator")
+        for event in requests_of(plane, account)
+        if event.get("responseStatus", {}).get("code") == _FORBIDDEN
+    ]
