@@ -1,64 +1,20 @@
 """The Postgres source against a real server: what it reads, what wakes it, and what it says when it can't read."""
 
-import asyncio
-import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tenantry.render import Row
-from tenantry_generator.settings import load_settings
-from tenantry_generator.sources import Read
-from tenantry_generator.sources.postgres import PostgresSource, Timing
+from tenantry_generator.sources.postgres import Timing
+from tests.integration.following import WOKEN, following
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres, execute
 
-EAGER = Timing(poll=0.1, first_retry=0.05, last_retry=0.2)
-WOKEN = Timing(poll=3600, first_retry=0.05, last_retry=0.2)
 TABLE = "CREATE TABLE organization (tenant text, status text)"
 FILL = "INSERT INTO organization SELECT 't' || n, 'active' FROM generate_series(1, 10) n"
-
-
-class Follower:
-    """A source that runs, with everything that it has published."""
-
-    def __init__(self, source: PostgresSource) -> None:
-        self.source = source
-        self.reads: list[Read[Row]] = []
-
-    @property
-    def names(self) -> set[str]:
-        return set(self.reads[-1].rows) if self.reads else set()
-
-    async def has(self, *names: str, within: float = 10) -> None:
-        await eventually(lambda: self.names == set(names) or None, within=within, what=f"the read has {sorted(names)}")
-
-    async def problem(self, expected: str, within: float = 10) -> None:
-        async def told() -> bool:
-            assert self.source.problem == expected
-            return True
-
-        await eventually(told, within=within, what="the source says why it can't read")
-
-
-@contextlib.asynccontextmanager
-async def following(
-    dsn: str, values: Mapping[str, str] | None = None, *, timing: Timing = EAGER
-) -> AsyncIterator[Follower]:
-    settings = load_settings({"AUTH_TOKEN": "s3cret", "TENANTRY_DATABASE_URL": dsn, **(values or {})})
-    follower = Follower(PostgresSource(settings.database, settings.table, timing=timing))
-    task = asyncio.create_task(follower.source.run(follower.reads.append))
-    try:
-        yield follower
-    finally:
-        assert not task.done(), task
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture
@@ -180,8 +136,6 @@ async def test_a_dropped_table_is_an_error_and_not_an_absence(dsn: str) -> None:
         await execute(dsn, "DROP TABLE organization")
         await follower.problem('table "organization" does not exist: create it or correct TENANTRY_TABLE')
         assert len(follower.names) == 10
-        await execute(dsn, f"{TABLE}; {FILL}; INSERT INTO organization VALUES ('new')")
-        await eventually(lambda: "new" in follower.names, within=10, what="the new table is read")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Tenants out of the table that a sign-up or billing application owns.
 
 The truth is a full read in one consistent transaction; NOTIFY only says that it is time for the next, and polling alone
-must do, as it has to through a connection pooler. A read that ends early in any way is thrown away.
+must do, as it has to through a connection pooler. A read that ends early in any way is thrown away. A row that a read
+lacks stays published until a second one, over a new connection, lacks it too; what came or changed does not wait.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from tenantry.telemetry import get_logger
 from tenantry_generator.errors import SourceError
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources import Read
+from tenantry_generator.sources.departures import Reading, State, difference, look_again, other, settle
 from tenantry_generator.sources.postgres_errors import FAILURES, explain
-from tenantry_generator.sources.table import Record, Rendering, render, select
+from tenantry_generator.sources.postgres_read import read_table, standby
+from tenantry_generator.sources.table import Record, Rendering, render
 
 __all__ = ["CHANNEL", "PostgresSource", "Timing"]
 
@@ -28,18 +31,6 @@ log = get_logger(__name__)
 
 CHANNEL = "tenantry"
 
-_PAGE = 1000
-_SETTINGS = (
-    # In the transaction and not at connect, where a pooler would refuse them.
-    "SET LOCAL row_security = off",  # a policy is then an error, not a short answer
-    "SET LOCAL statement_timeout = '15s'",
-    "SET LOCAL lock_timeout = '10s'",
-    "SET LOCAL datestyle = 'ISO'",
-    "SET LOCAL intervalstyle = 'postgres'",
-    "SET LOCAL timezone = 'UTC'",
-    "SET LOCAL extra_float_digits = 1",
-    "SET LOCAL bytea_output = 'hex'",
-)
 # (option, seconds, probes or milliseconds): a server whose host has vanished is noticed within about 30 s.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -71,16 +62,18 @@ class PostgresSource:
         self._database = database
         self._table = table
         self._timing = timing or Timing()
-        self._query = select(table)
         self._wake = asyncio.Event()
         self._rendered: Mapping[Record, Row] = {}
+        self._state: State | None = None
+        self._connections = 0
         self._reported: tuple[object, ...] = ({}, ())
         self._may_listen = True
+        self._told_of_system = False
         self.problem: str | None = None
         self.read_at: float | None = None
 
     async def run(self, publish: Callable[[Read[Row]], None]) -> None:
-        """Read now, at each NOTIFY, every 30 seconds and after each reconnect, for ever."""
+        """Read now, at each NOTIFY, every 30 seconds and over each new connection, for ever."""
         backoff = Backoff(first=self._timing.first_retry, cap=self._timing.last_retry)
         while True:
             try:
@@ -92,7 +85,7 @@ class PostgresSource:
                     await _close(connection)
             except FAILURES as error:
                 self._report(explain(error, self._database, self._table))
-            await asyncio.sleep(backoff.next())
+                await asyncio.sleep(backoff.next())
 
     async def _connect(self) -> asyncpg.Connection:
         connection: asyncpg.Connection = await asyncpg.connect(
@@ -102,6 +95,7 @@ class PostgresSource:
             statement_cache_size=0,  # prepared statements don't survive a pooler
             server_settings={"application_name": "tenantry-generator"},
         )
+        self._connections += 1
         _keep_alive(connection)
         connection.add_termination_listener(self._on_end)
         return connection
@@ -110,6 +104,9 @@ class PostgresSource:
         """Listen before the first read, so that no change falls between the two."""
         try:
             await connection.add_listener(CHANNEL, self._on_notify)
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            # LISTEN is refused during recovery alone. Promoted a moment later, the server would be read, unheard.
+            raise standby(self._database) from error
         except asyncpg.PostgresError as error:
             if connection.is_closed():
                 raise
@@ -120,38 +117,45 @@ class PostgresSource:
     async def _follow(
         self, connection: asyncpg.Connection, publish: Callable[[Read[Row]], None], backoff: Backoff
     ) -> None:
+        """Read until it takes another connection to tell whether a row has left."""
         clock = asyncio.get_running_loop().time
+        number = self._connections
         while True:
             self._wake.clear()
             started = clock()
             async with asyncio.timeout(self._timing.read):
-                rendering = await self._read(connection)
-            self._accept(rendering)
+                identity, records = await read_table(connection, self._database, self._table)
+            rendering = render(records, self._table.columns, self._rendered)
+            state = self._settle(Reading(rendering.read.rows, identity, number, started, clock()))
+            self._accept(rendering, state)
             backoff.reset()
-            publish(rendering.read)
+            publish(Read(state.rows, rendering.read.rejected))
             # However fast the table changes, at most half of the time goes into reading it.
             await asyncio.sleep(clock() - started)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.poll):
-                    await self._wake.wait()
+            await self._wait(look_again(state))
+            if other(state, connection=number, now=clock()):
+                return
 
-    async def _read(self, connection: asyncpg.Connection) -> Rendering:
-        records: list[Record] = []
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            for setting in _SETTINGS:
-                await connection.execute(setting)
-            if await connection.fetchval("SELECT pg_is_in_recovery()"):
-                raise SourceError(
-                    f"{self._database.address} is a standby, which may lag behind: "
-                    f"name the primary in {self._database.address_setting}"
-                )
-            cursor = await connection.cursor(self._query)
-            while page := await cursor.fetch(_PAGE):
-                records += map(tuple, page)
-        return render(records, self._table.columns, self._rendered)
+    async def _wait(self, again: float | None) -> None:
+        """Wait for a change, for the next poll, or for the time at which an absent row is looked for again."""
+        poll = asyncio.get_running_loop().time() + self._timing.poll
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(poll if again is None else min(poll, again)):
+                await self._wake.wait()
 
-    def _accept(self, rendering: Rendering) -> None:
+    def _settle(self, reading: Reading) -> State:
+        if self._state is not None:
+            problem = difference(self._state.identity, reading.identity, database=self._database, table=self._table)
+            if problem is not None:
+                raise SourceError(problem)
+        if reading.identity.system is None and not self._told_of_system:
+            self._told_of_system = True
+            log.warning("the role may not call pg_control_system(): a database is told by its name and OIDs alone")
+        return settle(self._state, reading)
+
+    def _accept(self, rendering: Rendering, state: State) -> None:
         self._rendered = rendering.rendered
+        self._state = state
         self.read_at = time.time()
         if self.problem is not None:
             log.info("Postgres is read again", table=str(self._table))

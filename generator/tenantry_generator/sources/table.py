@@ -11,7 +11,7 @@ from tenantry.render import Row, render_row
 from tenantry_generator.settings import Table
 from tenantry_generator.sources import Read
 
-__all__ = ["CONFLICTING", "EMPTY", "Record", "Rendering", "render", "select"]
+__all__ = ["CONFLICTING", "EMPTY", "Record", "Rendering", "qualified", "render", "select"]
 
 Record = tuple[str, ...]
 """The text of the tenant column, then of each configured column; NULL is empty."""
@@ -32,8 +32,13 @@ class Rendering:
 def select(table: Table) -> str:
     """Return the query for every record of `table`."""
     columns = ", ".join(f"coalesce({_quote(column)}::text, '')" for column in (table.tenant_column, *table.columns))
+    return f"SELECT {columns} FROM {qualified(table)}"  # noqa: S608 - quoted, and checked in settings
+
+
+def qualified(table: Table) -> str:
+    """Return the name of `table` as SQL has it, without its schema where the search_path decides."""
     parts = (table.name,) if table.schema is None else (table.schema, table.name)
-    return f"SELECT {columns} FROM {'.'.join(map(_quote, parts))}"  # noqa: S608 - quoted, and checked in settings
+    return ".".join(map(_quote, parts))
 
 
 def render(records: Iterable[Record], columns: Sequence[str], known: Mapping[Record, Row]) -> Rendering:

@@ -1,0 +1,133 @@
+"""Decides which rows have left the table, and whether it still is the same table.
+
+A single short read proves little: a TRUNCATE that is filled again right after, a connection that a fail-over has led
+elsewhere and a table created anew under the same name all look like tenants that left. So a row has left only when two
+complete reads lack it that are at least a second apart and came over two connections, and a read of anything but the
+very table that was read before is an error, never an absence (docs/adr/0009).
+
+Pure: readings come in with their times, and a state is never changed but replaced.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tenantry.render import Row
+from tenantry_generator.settings import Database, Table
+
+__all__ = ["APART", "Absence", "Column", "Identity", "Reading", "State", "difference", "look_again", "other", "settle"]
+
+APART = 1.0
+"""Seconds, at least, from the end of the first read that lacks a row to the start of the one that confirms it."""
+
+_ACCEPT = "restart the generator to accept it"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that is read: its number tells it from one of the same name that was dropped."""
+
+    name: str
+    number: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a read read. A promoted standby has the same one.
+
+    `system` is the cluster's system_identifier, None where the role may not read it. `columns` are those that are read,
+    in the order of their names. `definition` is a digest of a view's query, None of a table.
+    """
+
+    system: str | None
+    database: tuple[int, str]
+    schema: str
+    table: int
+    columns: tuple[Column, ...]
+    definition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A complete read of the primary: over which connection, and from when to when by a clock that never goes back."""
+
+    rows: Mapping[str, Row]
+    identity: Identity
+    connection: int
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """The first of the reads without a break that lack a row: when it ended, and over which connection it came."""
+
+    at: float
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What to publish: the last read, and of the rows that it lacks those that have not left yet (`absent`)."""
+
+    identity: Identity
+    rows: Mapping[str, Row]
+    absent: Mapping[str, Absence] = field(default_factory=dict)
+
+
+def settle(state: State | None, reading: Reading) -> State:
+    """Return the state after a reading that `difference` has nothing against; None is before the first."""
+    if state is None:
+        return State(reading.identity, reading.rows)
+    rows = dict(reading.rows)
+    absent = {}
+    for name in state.rows.keys() - reading.rows.keys():
+        first = state.absent.get(name, Absence(reading.ended, reading.connection))
+        if first.connection == reading.connection or reading.started < first.at + APART:
+            absent[name] = first
+            rows[name] = state.rows[name]
+    # The right to read the system_identifier may come and go; what was known once is still compared.
+    known = replace(reading.identity, system=reading.identity.system or state.identity.system)
+    return State(known, rows, absent)
+
+
+def look_again(state: State) -> float | None:
+    """Return when the next read could find that a row has left; None while no row is absent."""
+    return min((absence.at + APART for absence in state.absent.values()), default=None)
+
+
+def other(state: State, *, connection: int, now: float) -> bool:
+    """Whether it is time for a read that can't come over `connection`, since the first without the row did."""
+    return any(each.connection == connection and now >= each.at + APART for each in state.absent.values())
+
+
+def difference(before: Identity, after: Identity, *, database: Database, table: Table) -> str | None:
+    """Return what of `after` is not as it was and what to do about it, the widest difference alone; None if nothing."""
+    led = f"; correct {database.address_setting}, or {_ACCEPT}"
+    if before.system is not None and after.system is not None and before.system != after.system:
+        return f"{database.address} is another Postgres cluster than before (its system_identifier differs){led}"
+    if before.database != after.database:
+        return f"{database.address} leads to another database than before, or to one created anew{led}"
+    if before.schema != after.schema:
+        moved = f'table "{table}" was found in the schema "{before.schema}" and now is in "{after.schema}"'
+        return f"{moved}; correct the search_path, name the schema in TENANTRY_TABLE, or {_ACCEPT}"
+    if before.table != after.table:
+        return f'table "{table}" was created anew or replaced by another one; put the old one back, or {_ACCEPT}'
+    if change := _changed_column(before.columns, after.columns):
+        return f'table "{table}": {change}; change it back, or {_ACCEPT}'
+    if before.definition != after.definition:
+        return f'view "{table}" is defined differently than before; change it back, or {_ACCEPT}'
+    return None
+
+
+def _changed_column(before: tuple[Column, ...], after: tuple[Column, ...]) -> str | None:
+    found = {column.name: column for column in after}
+    for was in before:
+        now = found.get(was.name)
+        if now is None:
+            return f'column "{was.name}" is gone'
+        if now.type != was.type:
+            return f'column "{was.name}" was of type {was.type} and now is {now.type}'
+        if now.number != was.number:
+            return f'column "{was.name}" was created anew'
+    return None

@@ -1,0 +1,165 @@
+"""When a row has left, and when what is read is no longer what was read before."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from tenantry.render import Row, render_row
+from tenantry_generator.settings import Database, Table
+from tenantry_generator.sources.departures import (
+    APART,
+    Column,
+    Identity,
+    Reading,
+    State,
+    difference,
+    look_again,
+    other,
+    settle,
+)
+
+IDENTITY = Identity(
+    system="7711",
+    database=(16384, "organization"),
+    schema="public",
+    table=16385,
+    columns=(Column("status", 2, "text"), Column("tenant", 1, "text")),
+)
+DATABASE = Database({}, "db:5432", "reader", "organization", "DB_USER", "DB_NAME", "DB_HOST and DB_PORT")
+TABLE = Table(schema=None, name="organization", tenant_column="tenant", columns=("status",))
+TOOK = 0.2
+
+
+def rows(names: str, status: str = "active") -> dict[str, Row]:
+    return {name: render_row(name, {"status": status}) for name in names}
+
+
+def reading(names: str | Mapping[str, Row], *, connection: int, at: float) -> Reading:
+    held = rows(names) if isinstance(names, str) else names
+    return Reading(held, IDENTITY, connection, started=at, ended=at + TOOK)
+
+
+def settled(*readings: tuple[str, int, float]) -> State:
+    """The state after readings, each as (names, connection, start)."""
+    state: State | None = None
+    for names, connection, at in readings:
+        state = settle(state, reading(names, connection=connection, at=at))
+    assert state is not None
+    return state
+
+
+@pytest.mark.parametrize(
+    ("readings", "published"),
+    [
+        ([("abc", 1, 0)], "abc"),
+        ([("", 1, 0)], ""),
+        ([("abc", 1, 0), ("ab", 1, 5)], "abc"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("ab", 1, 50)], "abc"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("ab", 2, 6)], "abc"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("ab", 2, 5 + TOOK + APART)], "ab"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("ab", 2, 6), ("ab", 2, 7)], "ab"),
+        ([("abc", 1, 0), ("ab", 2, 5), ("ab", 1, 7)], "ab"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("abc", 2, 7), ("ab", 3, 9)], "abc"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("abc", 2, 7), ("ab", 3, 9), ("ab", 4, 11)], "ab"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("a", 2, 7)], "ab"),
+        ([("abc", 1, 0), ("ab", 1, 5), ("a", 2, 7), ("a", 3, 9)], "a"),
+        ([("abc", 1, 0), ("", 1, 5)], "abc"),
+        ([("abc", 1, 0), ("", 1, 5), ("", 2, 7)], ""),
+        ([("abc", 1, 0), ("abd", 1, 5)], "abcd"),
+        ([("abc", 1, 0), ("abd", 1, 5), ("abe", 2, 7)], "abde"),
+    ],
+)
+def test_a_row_has_left_when_two_reads_far_enough_apart_over_two_connections_lack_it(
+    readings: list[tuple[str, int, float]], published: str
+) -> None:
+    assert set(settled(*readings).rows) == set(published)
+
+
+def test_what_changed_or_came_does_not_wait_for_what_is_absent() -> None:
+    state = settle(settled(("ab", 1, 0)), reading(rows("bc", "trial"), connection=1, at=5))
+    assert {name: row["status"] for name, row in state.rows.items()} == {"a": "active", "b": "trial", "c": "trial"}
+
+
+def test_a_read_without_absences_is_published_as_it_is() -> None:
+    read = reading("abc", connection=2, at=5)
+    assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, read.rows)
+
+
+def test_an_absent_row_is_looked_for_again_a_second_after_the_read_that_lacked_it() -> None:
+    assert look_again(settled(("abc", 1, 0))) is None
+    first = settled(("abc", 1, 0), ("ab", 1, 5))
+    assert look_again(first) == 5 + TOOK + APART
+    assert look_again(settle(first, reading("a", connection=1, at=5.5))) == look_again(first)
+
+
+def test_another_connection_is_due_only_when_this_one_can_confirm_nothing() -> None:
+    state = settled(("abc", 1, 0), ("ab", 1, 5))
+    due = look_again(state)
+    assert due is not None
+    assert not other(state, connection=1, now=due - 0.1)
+    assert other(state, connection=1, now=due)
+    assert not other(state, connection=2, now=due), "a read over this one confirms it"
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (IDENTITY, None),
+        (replace(IDENTITY, system=None), None),
+        (
+            replace(IDENTITY, system="9999", table=1),
+            "db:5432 is another Postgres cluster than before (its system_identifier differs); "
+            "correct DB_HOST and DB_PORT, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, system=None, database=(16390, "organization")),
+            "db:5432 leads to another database than before, or to one created anew; "
+            "correct DB_HOST and DB_PORT, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, schema="app", table=16390),
+            'table "organization" was found in the schema "public" and now is in "app"; correct the search_path, '
+            "name the schema in TENANTRY_TABLE, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, table=16390),
+            'table "organization" was created anew or replaced by another one; '
+            "put the old one back, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, columns=(Column("status", 2, "integer"), Column("tenant", 1, "text"))),
+            'table "organization": column "status" was of type text and now is integer; '
+            "change it back, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, columns=(Column("status", 2, "text"), Column("tenant", 3, "text"))),
+            'table "organization": column "tenant" was created anew; '
+            "change it back, or restart the generator to accept it",
+        ),
+        (
+            replace(IDENTITY, columns=IDENTITY.columns[1:]),
+            'table "organization": column "status" is gone; change it back, or restart the generator to accept it',
+        ),
+        (
+            replace(IDENTITY, definition=2),
+            'view "organization" is defined differently than before; '
+            "change it back, or restart the generator to accept it",
+        ),
+    ],
+)
+def test_what_differs_is_told_with_what_to_do(after: Identity, told: str | None) -> None:
+    assert difference(IDENTITY, after, database=DATABASE, table=TABLE) == told
+
+
+def test_an_identifier_that_was_known_once_is_compared_after_a_read_without_it() -> None:
+    blind = replace(reading("ab", connection=2, at=5), identity=replace(IDENTITY, system=None))
+    state = settle(settled(("ab", 1, 0)), blind)
+    assert difference(state.identity, replace(IDENTITY, system="9999"), database=DATABASE, table=TABLE) is not None
+
+
+def test_an_identifier_that_can_be_read_only_later_is_no_difference_and_counts_from_then_on() -> None:
+    blind = replace(reading("ab", connection=1, at=0), identity=replace(IDENTITY, system=None))
+    first = settle(None, blind)
+    assert difference(first.identity, IDENTITY, database=DATABASE, table=TABLE) is None
+    assert settle(first, reading("ab", connection=1, at=5)).identity == IDENTITY
