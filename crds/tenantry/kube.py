@@ -5,7 +5,7 @@ knows bookmarks; so this keeps its credentials and speaks HTTP itself. Every req
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,7 +26,6 @@ would make every list that holds it unreadable."""
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
-_JSON_PATCH = "application/json-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +186,6 @@ class Kube:
         status, answer = await self._request("PATCH", path, query=query, body=whole, content_type=_APPLY)
         return Applied(answer, created=status == 201)
 
-    async def json_patch(
-        self, resource: Resource, name: str, operations: Sequence[Mapping[str, Any]], namespace: str | None = None
-    ) -> dict[str, Any]:
-        """Apply a JSON patch. Invalid: a `test` operation failed, so the object is not as it was when it was read."""
-        path = resource.path(namespace, name)
-        return (await self._request("PATCH", path, body=operations, content_type=_JSON_PATCH))[1]
-
     async def merge_patch(
         self,
         resource: Resource,
@@ -217,15 +209,12 @@ class Kube:
         *,
         uid: str | None = None,
         resource_version: str | None = None,
-        propagation: str | None = None,
     ) -> None:
         """Delete an object. Conflict: it is no longer the one of `uid` and `resource_version`."""
         wanted = {"uid": uid, "resourceVersion": resource_version}
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if preconditions := {key: value for key, value in wanted.items() if value is not None}:
             body["preconditions"] = preconditions
-        if propagation is not None:
-            body["propagationPolicy"] = propagation
         await self._request("DELETE", resource.path(namespace, name), body=body)
 
     async def _headers(self, content_type: str | None = None) -> dict[str, str]:
