@@ -9,6 +9,7 @@ import json
 import secrets
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class ControlPlane:
         self.kubeconfig = directory / "kubeconfig"
         self.audit_log = directory / "audit.log"
         """One JSON event for each request that a ServiceAccount has made, across restarts of the API server."""
+        self.starts: list[tuple[datetime, datetime]] = []
+        """When the API server was started and not ready yet; until then it refuses what it has no rules for."""
 
     async def start(self) -> None:
         """Start everything; return when the API server is ready and the `default` namespace exists."""
@@ -98,8 +101,10 @@ class ControlPlane:
             "audit-policy-file": self._audit_policy(),
             "audit-log-path": self.audit_log,
         }
+        started = datetime.now(UTC)
         self._apiserver = self._start("kube-apiserver", self._binaries.kube_apiserver, arguments)
         await eventually(self._ready, within=_START, what="the API server is ready")
+        self.starts.append((started, datetime.now(UTC)))
 
     def stop_apiserver(self) -> None:
         """End the API server at once, as in an outage: open requests and watches break."""

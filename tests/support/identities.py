@@ -6,6 +6,7 @@ Tests run the services under the rights that the manifests give them, so a missi
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,15 @@ def requests_of(plane: ControlPlane, account: str) -> Iterator[dict[str, Any]]:
 
 
 def refusals(plane: ControlPlane) -> list[str]:
-    """Return the requests of either service that RBAC has refused."""
+    """Return the requests of either service that RBAC has refused, while the API server was ready."""
     return [
         f"{account}: {event['verb']} {event['requestURI']}"
         for account in ("tenantry-operator", "tenantry-generator")
         for event in requests_of(plane, account)
-        if event.get("responseStatus", {}).get("code") == _FORBIDDEN
+        if event.get("responseStatus", {}).get("code") == _FORBIDDEN and not _while_starting(plane, event)
     ]
+
+
+def _while_starting(plane: ControlPlane, event: dict[str, Any]) -> bool:
+    received = datetime.fromisoformat(event["requestReceivedTimestamp"])
+    return any(started <= received <= ready for started, ready in plane.starts)
