@@ -160,7 +160,7 @@ class Kube:
     ) -> dict[str, Any]:
         """Create an object. Conflict: one of that name exists."""
         query = {"fieldManager": field_manager} if field_manager else None
-        return (await self._request("POST", resource.path(namespace), query=query, body=body))[1]
+        return (await self._request("POST", resource.path(namespace), query=query, body=_whole(resource, body)))[1]
 
     async def apply(
         self,
@@ -182,8 +182,8 @@ class Kube:
         if dry_run:
             query["dryRun"] = "All"
         path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
-        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
-        status, answer = await self._request("PATCH", path, query=query, body=whole, content_type=_APPLY)
+        body = _whole(resource, body)
+        status, answer = await self._request("PATCH", path, query=query, body=body, content_type=_APPLY)
         return Applied(answer, created=status == 201)
 
     async def merge_patch(
@@ -258,6 +258,10 @@ class Kube:
         if not isinstance(answer, dict):
             raise Unavailable(f"{method} {path}: the answer is no object")
         return response.status, answer
+
+
+def _whole(resource: Resource, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
 
 
 async def _events(response: aiohttp.ClientResponse, path: str) -> AsyncIterator[dict[str, Any]]:

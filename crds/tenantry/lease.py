@@ -229,12 +229,7 @@ class Elector:
         self._see(await self._kube.merge_patch(LEASES, self._name, body, self._namespace))
 
     async def _create(self, spec: dict[str, Any]) -> None:
-        body = {
-            "apiVersion": LEASES.api_version,
-            "kind": LEASES.kind,
-            "metadata": {"name": self._name, "namespace": self._namespace},
-            "spec": spec,
-        }
+        body = {"metadata": {"name": self._name, "namespace": self._namespace}, "spec": spec}
         try:
             self._see(await self._kube.create(LEASES, body, self._namespace))
         except NotFound as error:

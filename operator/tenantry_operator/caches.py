@@ -43,6 +43,8 @@ class Caches:
     def __init__(self, kube: Kube, *, on_tenant: Callable[[str], None], on_class: Callable[[], None]) -> None:
         self._on_tenant = on_tenant
         self._on_class = on_class
+        self.classes: dict[str, TenantClass] = {}
+        """The usable TenantClasses by name."""
         self._namespaces = Reflector(kube, NAMESPACES, transform=namespace.observe, on_change=self._namespace_changed)
         self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
         self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
@@ -56,11 +58,6 @@ class Caches:
     def reflectors(self) -> Iterable[Reflector[Any]]:
         """Every cache, to be run, and to be waited for until it is complete."""
         return (self._namespaces, self._classes, *self._children.values())
-
-    @property
-    def classes(self) -> Mapping[str, TenantClass]:
-        """The usable TenantClasses by name."""
-        return {name: found for (_, name), found in self._classes.items.items() if found is not None}
 
     def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
         """Return the namespaces that exist of those that the tenant has and of those that it wants, by name.
@@ -139,7 +136,12 @@ class Caches:
             self._children_of[after.owner][whole] = after
         self._tell(owners)
 
-    def _class_changed(self, key: Key, before: object, after: object) -> None:
+    def _class_changed(self, key: Key, before: TenantClass | None, after: TenantClass | None) -> None:
+        _, name = key
+        if after is None:
+            self.classes.pop(name, None)
+        else:
+            self.classes[name] = after
         self._on_class()
 
 

@@ -34,7 +34,7 @@ def entry_of(body: Mapping[str, Any]) -> Entry:
     metadata = body["metadata"]
     tenant, refusal = None, ""
     try:
-        tenant = parse_tenant(dict(body))
+        tenant = parse_tenant(body)
     except InvalidTenant as error:
         refusal = str(error)
     return Entry(

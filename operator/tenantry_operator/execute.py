@@ -48,7 +48,7 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case RemoveFinalizer():
             await _remove_finalizer(kube, entry)
         case CreateNamespace(body=body):
-            memory.absorb(entry, await _create(kube, body))
+            memory.absorb(entry, await kube.create(NAMESPACES, body, field_manager=FIELD_MANAGER))
             log.info("created a namespace", tenant=entry.name, namespace=action.target)
         case ApplyNamespace(body=body, uid=uid, stale=stale):
             memory.absorb(entry, await _apply(kube, body, uid))
@@ -68,11 +68,6 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case DeleteChild():
             await _delete_child(kube, entry, action)
             memory.discard(entry, action)
-
-
-async def _create(kube: Kube, body: dict[str, Any]) -> dict[str, Any]:
-    whole = {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, **body}
-    return await kube.create(NAMESPACES, whole, field_manager=FIELD_MANAGER)
 
 
 async def _apply(kube: Kube, body: dict[str, Any], uid: str) -> dict[str, Any]:

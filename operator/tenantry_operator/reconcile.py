@@ -43,10 +43,10 @@ class Reconciler:
         self.tenants = TenantStore()
         self.caches = Caches(kube, on_tenant=self._touched, on_class=self._look_at_all)
 
-    def seen(self, body: dict[str, Any], *, lane: Lane = Lane.CHANGE) -> None:
+    def seen(self, body: dict[str, Any]) -> None:
         """Take in a version of a Tenant, and look at it if it is news."""
         if self.tenants.put(body):
-            self._queue.add(body["metadata"]["name"], lane)
+            self._queue.add(body["metadata"]["name"])
 
     def gone(self, name: str, uid: str) -> None:
         """Take in that a Tenant no longer exists."""

@@ -60,8 +60,7 @@ class Round:
 
 def tenant(name: str) -> dict[str, Any]:
     """Return the Tenant that both sides create."""
-    kind = {"apiVersion": TENANTS.api_version, "kind": TENANTS.kind}
-    return {**kind, "metadata": {"name": name}, "spec": SPEC}
+    return {"metadata": {"name": name}, "spec": SPEC}
 
 
 async def bare(kube: Kube, names: list[str]) -> Round:
@@ -72,8 +71,7 @@ async def bare(kube: Kube, names: list[str]) -> Round:
         resolved = resolve(parse_tenant(created), {})
         await kube.merge_patch(TENANTS, name, {"metadata": {"finalizers": [FINALIZER]}})
         body = namespace.build(name, name, labels={}, annotations={})
-        whole = {"apiVersion": "v1", "kind": "Namespace", **body}
-        await kube.create(NAMESPACES, whole, field_manager=FIELD_MANAGER)
+        await kube.create(NAMESPACES, body, field_manager=FIELD_MANAGER)
         for kind, child in wanted_children(resolved, [name]).bodies:
             wanted = complete(name, kind, child)
             await kube.apply(kind, wanted.body, field_manager=FIELD_MANAGER, force=False)

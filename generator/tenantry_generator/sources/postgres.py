@@ -97,13 +97,13 @@ class PostgresSource:
         )
         self._connections += 1
         _keep_alive(connection)
-        connection.add_termination_listener(self._on_end)
+        connection.add_termination_listener(self._look)
         return connection
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         """Listen before the first read, so that no change falls between the two."""
         try:
-            await connection.add_listener(CHANNEL, self._on_notify)
+            await connection.add_listener(CHANNEL, self._look)
         except asyncpg.ReadOnlySQLTransactionError as error:
             # LISTEN is refused during recovery alone. Promoted a moment later, the server would be read, unheard.
             raise standby(self._database) from error
@@ -175,10 +175,8 @@ class PostgresSource:
             log.warning("Postgres can't be read; trying again", error=problem)
         self.problem = problem
 
-    def _on_notify(self, *_: object) -> None:
-        self._wake.set()
-
-    def _on_end(self, _: object) -> None:
+    def _look(self, *_: object) -> None:
+        """Look at the table now: it has changed, or the connection has ended."""
         self._wake.set()
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenantry.names import DIGEST_ANNOTATION, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL
+from tenantry.names import DIGEST_ANNOTATION, TENANT_LABEL
 from tenantry.resources import Resource
+from tenantry_operator.children.managed import identity_labels, managed_keys
 
 __all__ = ["Child", "ChildKey", "Present", "agrees", "complete", "observe"]
 
@@ -51,7 +52,7 @@ class Present:
 def complete(tenant: str, resource: Resource, body: Mapping[str, Any]) -> Child:
     """Return the child for a built body: with the tenant's labels and the digest of the whole."""
     metadata = body["metadata"]
-    labels = {**metadata.get("labels", {}), TENANT_LABEL: tenant, MANAGED_BY_LABEL: MANAGED_BY}
+    labels = {**metadata.get("labels", {}), **identity_labels(tenant)}
     whole = {**body, "metadata": {**metadata, "labels": labels}}
     digest = hashlib.sha256(_json(whole)).hexdigest()[:16]
     annotations = {**metadata.get("annotations", {}), DIGEST_ANNOTATION: digest}
@@ -62,12 +63,13 @@ def observe(resource: Resource, body: Mapping[str, Any]) -> Present:
     """Return what to keep of an object of that kind that carries our managed-by label."""
     metadata = body["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    ours, _ = managed_keys(metadata)
     rest = {key: value for key, value in body.items() if key not in ("metadata", "status", "kind", "apiVersion")}
     return Present(
         resource=resource,
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
-        owner=labels.get(TENANT_LABEL) if _ours(metadata) else None,
+        owner=labels.get(TENANT_LABEL) if TENANT_LABEL in ours else None,
         digest=annotations.get(DIGEST_ANNOTATION, ""),
         content=_json({**rest, "metadata": {"labels": labels, "annotations": annotations}}),
         terminating="deletionTimestamp" in metadata,
@@ -93,15 +95,6 @@ def _contains(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(found, list) and len(wanted) == len(found) and all(map(_contains, wanted, found))
     return bool(wanted == found)
-
-
-def _ours(metadata: Mapping[str, Any]) -> bool:
-    """Whether our field manager wrote the tenant's label; a copied object has it too, and is not ours."""
-    for entry in metadata.get("managedFields") or ():
-        labels = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels") or {}
-        if entry.get("manager") == FIELD_MANAGER and f"f:{TENANT_LABEL}" in labels:
-            return True
-    return False
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
