@@ -6,7 +6,7 @@ from typing import Any
 from tenantry.classes import TenantNamespace
 from tenantry_operator.actions import Action, ApplyNamespace, CreateNamespace
 from tenantry_operator.children import namespace as namespaces
-from tenantry_operator.children.namespace import Claim, Namespace
+from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.status import namespace_status
 
 __all__ = ["Look", "look_at"]
@@ -26,14 +26,14 @@ def look_at(tenant: str, wanted: TenantNamespace, present: Namespace | None, fai
     """Return what is left to do about the namespace `wanted`; `failure`: what the server last refused of it, or ""."""
     name = wanted.name
     body = namespaces.build(tenant, name, labels=wanted.labels, annotations=wanted.annotations)
-    verdict, why = namespaces.claim(tenant, name, present)
-    if verdict is Claim.REFUSED:
+    if why := namespaces.refusal(tenant, name, present):
         problem = f"namespace {name} is refused: {why}"
         return Look(namespace_status(name, ready=False, phase="Refused", reason=problem), problem=problem)
     if present is not None and present.terminating:
         waiting = f"namespace {name} is being deleted; it is created again once it is gone"
         return Look(namespace_status(name, ready=False, phase="Terminating", reason=waiting), waiting=waiting)
-    if present is not None and verdict is Claim.KEEP and namespaces.agrees(present, body):
+    # What agrees but is not the tenant's own yet has a label that somebody else wrote: it is applied, and so made ours.
+    if present is not None and present.owner == tenant and namespaces.agrees(present, body):
         return Look(namespace_status(name, ready=True))
     action = _towards(body, present)
     if failure:

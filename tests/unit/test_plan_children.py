@@ -8,7 +8,14 @@ from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.names import FIELD_MANAGER
 from tenantry.resources import RESOURCE_QUOTAS
-from tenantry_operator.actions import ApplyChild, CreateNamespace, DeleteChild, ReleaseNamespace, RemoveFinalizer
+from tenantry_operator.actions import (
+    ApplyChild,
+    ApplyNamespace,
+    CreateNamespace,
+    DeleteChild,
+    ReleaseNamespace,
+    RemoveFinalizer,
+)
 from tenantry_operator.children.child import ChildKey, Present, complete, observe
 from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.children.wanted import wanted_children
@@ -148,6 +155,17 @@ def test_an_owner_who_gets_no_access_is_shown_under_access_and_not_under_quota()
     assert "not one of this tenant's" in condition(plan, "AccessReady")["message"]
     assert condition(plan, "QuotaReady")["status"] == "True"
     assert condition(plan, "Ready")["status"] == "False"
+
+
+def test_a_tenant_label_changed_by_hand_and_changed_back_costs_no_child_and_is_made_ours_again() -> None:
+    body = tenant(**QUOTA)
+    labels: dict[str, Any] = {"tenantry_dev__tenant": "acme", "app_kubernetes_io__managed_by": "tenantry"}
+    present = namespace("acme", None, managed=("app.kubernetes.io/managed-by",), **labels)
+    assert present.owner is None
+    entry = entry_of(body)
+    assert entry.tenant is not None
+    view = View(entry, resolve(entry.tenant, {}), {"acme": present}, settled(body, "acme"), {})
+    assert [type(action) for action in make_plan(view, now=NOW).actions] == [ApplyNamespace]
 
 
 def test_what_the_server_refuses_of_a_child_is_shown_under_its_condition() -> None:

@@ -6,25 +6,21 @@ written by many, only one that our field manager wrote counts, and a namespace t
 alone until its owner opts in.
 """
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenantry.names import (
     ADOPT_LABEL,
-    FIELD_MANAGER,
-    MANAGED_BY,
     MANAGED_BY_LABEL,
     ORPHANED_FROM_LABEL,
     TENANT_LABEL,
     is_dns_label,
     is_system_namespace,
 )
+from tenantry_operator.children.managed import identity_labels, managed_keys
 
-__all__ = ["Claim", "Namespace", "agrees", "build", "claim", "observe", "release_patch", "stale_patch"]
-
-_IDENTITY = (TENANT_LABEL, MANAGED_BY_LABEL)
+__all__ = ["Namespace", "agrees", "build", "observe", "refusal", "release_patch", "stale_patch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +53,18 @@ class Namespace:
         return MANAGED_BY_LABEL in self.managed_labels and self.owner is None
 
 
-class Claim(enum.Enum):
-    """What a tenant may do about a namespace of the name that it wants."""
-
-    CREATE = "create"
-    KEEP = "keep"
-    ADOPT = "adopt"
-    REFUSED = "refused"
-
-
 def observe(body: dict[str, Any]) -> Namespace:
     """Return what to keep of a Namespace object."""
     metadata = body["metadata"]
-    labels, annotations = _managed(metadata.get("managedFields") or ())
+    labels, annotations = managed_keys(metadata)
     return Namespace(
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
-        managed_labels=labels,
+        # The server adds this one to every namespace, in the name of whoever creates it.
+        managed_labels=labels - {"kubernetes.io/metadata.name"},
         managed_annotations=annotations,
         terminating="deletionTimestamp" in metadata,
     )
@@ -84,27 +72,25 @@ def observe(body: dict[str, Any]) -> Namespace:
 
 def build(tenant: str, name: str, *, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
     """Return the body that a tenant's namespace should have."""
-    identity = {TENANT_LABEL: tenant, MANAGED_BY_LABEL: MANAGED_BY}
-    return {"metadata": {"name": name, "labels": {**labels, **identity}, "annotations": dict(annotations)}}
+    whole = {**labels, **identity_labels(tenant)}
+    return {"metadata": {"name": name, "labels": whole, "annotations": dict(annotations)}}
 
 
-def claim(tenant: str, name: str, present: Namespace | None) -> tuple[Claim, str]:
-    """Decide what `tenant` may do about the namespace `name`, and why if it is refused."""
+def refusal(tenant: str, name: str, present: Namespace | None) -> str:
+    """Return why `tenant` may not have the namespace `name`, and what would change that; "" if it may."""
     if is_system_namespace(name):
-        return Claim.REFUSED, "it is a system namespace, which no Tenant can have"
+        return "it is a system namespace, which no Tenant can have"
     if not is_dns_label(name):
-        return Claim.REFUSED, "its name is longer than 63 characters; shorten the entry of spec.namespaces.items"
-    if present is None:
-        return Claim.CREATE, ""
-    if present.owner == tenant or present.stray:
-        return Claim.KEEP, ""
+        return "its name is longer than 63 characters; shorten the entry of spec.namespaces.items"
+    if present is None or present.owner == tenant or present.stray:
+        return ""
     if present.owner is not None:
-        return Claim.REFUSED, f"it belongs to the tenant {present.owner}"
+        return f"it belongs to the tenant {present.owner}"
     if present.labels.get(ADOPT_LABEL) == tenant:
-        return Claim.ADOPT, ""
+        return ""
     origin = present.labels.get(ORPHANED_FROM_LABEL)
     why = f"it was left behind by the deleted tenant {origin}" if origin else "it exists and is not Tenantry's"
-    return Claim.REFUSED, f"{why}; to hand it over, label it {ADOPT_LABEL}={tenant}"
+    return f"{why}; to hand it over, label it {ADOPT_LABEL}={tenant}"
 
 
 def stale_patch(present: Namespace, body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -135,7 +121,7 @@ def agrees(present: Namespace, body: Mapping[str, Any]) -> bool:
 def release_patch(tenant: str, present: Namespace) -> dict[str, Any]:
     """Return the merge patch that lets go of a namespace: our labels and annotations off, its origin noted."""
     labels: dict[str, str | None] = dict.fromkeys(
-        sorted((present.managed_labels | set(_IDENTITY)) & set(present.labels))
+        sorted((present.managed_labels | set(identity_labels(tenant))) & set(present.labels))
     )
     labels[ORPHANED_FROM_LABEL] = tenant
     annotations = sorted(present.managed_annotations & set(present.annotations))
@@ -147,17 +133,3 @@ def _patch(
 ) -> dict[str, Any]:
     # With the uid the server refuses to patch a namespace that was deleted and re-created since it was observed.
     return {"metadata": {"uid": present.uid, "labels": dict(labels), "annotations": dict(annotations)}}
-
-
-def _managed(entries: Any) -> tuple[frozenset[str], frozenset[str]]:
-    labels: set[str] = set()
-    annotations: set[str] = set()
-    for entry in entries:
-        if entry.get("manager") != FIELD_MANAGER:
-            continue
-        metadata = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
-        for found, field in ((labels, "f:labels"), (annotations, "f:annotations")):
-            found.update(key.removeprefix("f:") for key in metadata.get(field) or () if key != ".")
-    # The server adds this one to every namespace, in the name of whoever creates it.
-    labels.discard("kubernetes.io/metadata.name")
-    return frozenset(labels), frozenset(annotations)
