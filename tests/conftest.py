@@ -36,11 +36,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def binaries(pytestconfig: pytest.Config) -> Binaries:
     """The programs of the control plane; the first run builds them, saying how far it is."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-        progress = Progress()
-        found = ensure(progress)
-        progress.close()
-    return found
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext(), Progress() as progress:
+        return ensure(progress)
 
 
 @pytest.fixture(scope="session")

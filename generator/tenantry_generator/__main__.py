@@ -5,8 +5,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 
 from aiohttp import web
@@ -14,6 +13,7 @@ from aiohttp import web
 from tenantry.errors import SettingsError
 from tenantry.kube import RECURSION_LIMIT, Kube
 from tenantry.render import CLUSTER, POSTGRES
+from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
 from tenantry_generator.app import make_app
 from tenantry_generator.auth import Tokens
@@ -66,32 +66,13 @@ async def _serve(settings: Settings) -> None:
             database = PostgresSource(settings.database, settings.table)
         publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
         app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns)
-        await stack.enter_async_context(_listening(app, settings))
+        runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
+        )
+        await stack.enter_async_context(serving(runner, (settings.host, settings.port)))
         log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
         await stop.wait()
         log.info("stopping")
-
-
-@asynccontextmanager
-async def _listening(app: web.Application, settings: Settings) -> AsyncIterator[None]:
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
-    )
-    await runner.setup()
-    try:
-        await _bind(runner, settings)
-        yield
-    finally:
-        await runner.cleanup()
-
-
-async def _bind(runner: web.AppRunner, settings: Settings) -> None:
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
-    except OSError as error:
-        held = f"{settings.host}:{settings.port}"
-        reason = error.strerror or str(error)
-        raise SettingsError("TENANTRY_BIND", held, f"an address that is free on this machine ({reason})") from error
 
 
 if __name__ == "__main__":

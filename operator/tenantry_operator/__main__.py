@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import version
 
 import kopf
+from aiohttp import web
 
 from tenantry.credentials import Credentials, load_credentials
 from tenantry.errors import KubeError, NotFound, SettingsError
@@ -18,14 +19,17 @@ from tenantry.identity import process_identity
 from tenantry.kube import RECURSION_LIMIT, Kube
 from tenantry.lease import Elector
 from tenantry.resources import TENANT_CLASSES, TENANTS
+from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
 from tenantry_operator import handlers
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.settings import HELP, Settings
-from tenantry_operator.standing import LEASE, acquired, end_at_once, make_app, serving
+from tenantry_operator.standing import LEASE, acquired, end_at_once, make_app
 from tenantry_operator.worker import Worker
 
 log = get_logger(__name__)
+
+_SHUTDOWN = 2.0
 
 
 def main() -> None:
@@ -63,7 +67,8 @@ async def _run(settings: Settings) -> None:
         await _check(kube)
         metrics = Metrics()
         worker = Worker(kube, metrics)
-        async with serving(make_app(worker, metrics), settings.bind):
+        runner = web.AppRunner(make_app(worker, metrics), access_log=None, shutdown_timeout=_SHUTDOWN)
+        async with serving(runner, settings.bind):
             # Not before it listens: the identity is that of whoever has this address.
             identity = process_identity(settings.bind)
             elector = Elector(lease_kube, namespace=settings.lease_namespace, name=LEASE, identity=identity)

@@ -7,24 +7,21 @@ whatever it still did could meet what the next holder does.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from tenantry.errors import NotFound, SettingsError
+from tenantry.errors import NotFound
 from tenantry.lease import Elector
 from tenantry.telemetry import get_logger
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.worker import Worker
 
-__all__ = ["LEASE", "acquired", "end_at_once", "make_app", "serving"]
+__all__ = ["LEASE", "acquired", "end_at_once", "make_app"]
 
 log = get_logger(__name__)
 
 LEASE = "tenantry-operator"
-_SHUTDOWN = 2.0
 _WORKER = web.AppKey("worker", Worker)
 _METRICS = web.AppKey("metrics", Metrics)
 
@@ -60,27 +57,6 @@ def make_app(worker: Worker, metrics: Metrics) -> web.Application:
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
     return app
-
-
-@asynccontextmanager
-async def serving(app: web.Application, address: tuple[str, int]) -> AsyncIterator[None]:
-    """Serve `app` during the block. SettingsError: the address can't be had."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
-    await runner.setup()
-    try:
-        await _bind(runner, *address)
-        yield
-    finally:
-        await runner.cleanup()
-
-
-async def _bind(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        accepts = f"an address that is free on this machine ({reason})"
-        raise SettingsError("TENANTRY_BIND", f"{host}:{port}", accepts) from error
 
 
 async def _healthz(request: web.Request) -> web.Response:

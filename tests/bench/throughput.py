@@ -113,9 +113,8 @@ def cpu_seconds(pid: int) -> float:
 @asynccontextmanager
 async def cluster() -> AsyncIterator[tuple[ControlPlane, Kube, Path]]:
     """Run a new control plane that serves the Tenant API; yield it, a client of it, and a directory for logs."""
-    progress = Progress()
-    binaries = ensure(progress)
-    progress.close()
+    with Progress() as progress:
+        binaries = ensure(progress)
     with tempfile.TemporaryDirectory(prefix="tenantry-bench-") as folder:
         plane = ControlPlane(binaries, Path(folder))
         try:

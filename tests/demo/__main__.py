@@ -72,14 +72,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(directory: Path, *, once: bool) -> int:
-    progress = Progress()
     try:
-        binaries = ensure(progress)
+        with Progress() as progress:
+            binaries = ensure(progress)
     except BuildFailed as error:
-        progress.close()
         print(error, file=sys.stderr)
         return 1
-    progress.close()
     try:
         return asyncio.run(_demo(binaries, directory, once=once))
     except asyncio.CancelledError:

@@ -1,6 +1,5 @@
 """A Postgres source that runs, and what it has published so far."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
@@ -8,6 +7,7 @@ from tenantry.render import Row
 from tenantry_generator.settings import load_settings
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.postgres import PostgresSource, Timing
+from tests.support.background import background
 from tests.support.eventually import eventually
 
 __all__ = ["EAGER", "WOKEN", "Follower", "following"]
@@ -44,11 +44,6 @@ async def following(
 ) -> AsyncIterator[Follower]:
     settings = load_settings({"AUTH_TOKEN": "s3cret", "TENANTRY_DATABASE_URL": dsn, **(values or {})})
     follower = Follower(PostgresSource(settings.database, settings.table, timing=timing))
-    task = asyncio.create_task(follower.source.run(follower.reads.append))
-    try:
+    async with background(follower.source.run(follower.reads.append)) as task:
         yield follower
-    finally:
         assert not task.done(), task
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

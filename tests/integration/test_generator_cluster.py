@@ -1,6 +1,5 @@
 """The cluster source against a real API server."""
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from tenantry.render import ClusterRow
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.cluster import ClusterSource
+from tests.support.background import background
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 
@@ -33,13 +33,8 @@ class Follower:
 @contextlib.asynccontextmanager
 async def following(kube: Kube) -> AsyncIterator[Follower]:
     follower = Follower(kube)
-    task = asyncio.create_task(follower.source.run(follower.reads.append))
-    try:
+    async with background(follower.source.run(follower.reads.append)):
         yield follower
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture

@@ -147,14 +147,12 @@ def _kubernetes_version() -> str:
 
 def main() -> int:
     """Build, and print where each program is."""
-    progress = Progress()
     try:
-        binaries = ensure(progress)
+        with Progress() as progress:
+            binaries = ensure(progress)
     except BuildFailed as error:
-        progress.close()
         print(error, file=sys.stderr)
         return 1
-    progress.close()
     for name, path in asdict(binaries).items():
         print(f"{name:<24} {path}")
     return 0

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 __all__ = ["Progress", "duration"]
 
@@ -17,7 +18,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Prints progress texts of the form `phase: details`; a new phase is always printed."""
+    """For the length of a block, prints progress texts of the form `phase: details`; a new phase is always printed."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -36,7 +37,12 @@ class Progress:
             self._printed_at = time.monotonic()
         self._phase = phase
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the line that a terminal shows."""
         if self._phase and self._stream.isatty():
             print(file=self._stream)

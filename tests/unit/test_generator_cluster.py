@@ -13,6 +13,7 @@ from tenantry.render import ClusterRow
 from tenantry.resources import TENANT_CLASSES, TENANTS, Resource
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.cluster import ClusterSource
+from tests.support.background import background
 from tests.support.eventually import eventually
 
 Body = dict[str, Any]
@@ -81,14 +82,9 @@ def server() -> ToldServer:
 @contextlib.asynccontextmanager
 async def following(server: ToldServer) -> AsyncIterator[Follower]:
     follower = Follower(server)
-    task = asyncio.create_task(follower.source.run(follower.reads.append))
-    try:
+    async with background(follower.source.run(follower.reads.append)) as task:
         yield follower
-    finally:
         assert not task.done(), task
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_tenant_is_published_changed_and_taken_out_as_soon_as_its_deletion_is_asked_for(
