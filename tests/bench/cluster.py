@@ -100,7 +100,7 @@ async def settled(url: str, count: int) -> bool:
         families = {family.name: family for family in text_string_to_metric_families(await response.text())}
     # Until something has happened, controller-runtime has neither metric.
     reconciles, depths = (
-        [sample for sample in families[name].samples] if name in families else []
+        list(families[name].samples) if name in families else []
         for name in ("controller_runtime_reconcile", "workqueue_depth")  # the parser takes _total off
     )
     done = sum(sample.value for sample in reconciles if sample.labels.get("result") == "success")
