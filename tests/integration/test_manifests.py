@@ -132,6 +132,8 @@ OPERATOR_MAY = [
     ("patch", "namespaces"),
     ("delete", "namespaces"),
     ("create", "rolebindings.rbac.authorization.k8s.io"),
+    ("delete", "serviceaccounts"),
+    ("list", "applications.argoproj.io"),
 ]
 GENERATOR_MAY = [
     ("list", "tenants.tenantry.dev"),
@@ -144,6 +146,8 @@ NOBODY_MAY = [
     ("list", "configmaps"),
     ("delete", "tenants.tenantry.dev"),
     ("create", "pods"),
+    ("create", "appprojects.argoproj.io"),
+    ("delete", "applications.argoproj.io"),
 ]
 
 

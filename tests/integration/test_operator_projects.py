@@ -92,7 +92,8 @@ async def test_a_tenant_gets_a_project_for_exactly_its_namespaces(kube: Kube, na
     spec = body["spec"]
     assert spec["destinations"] == [{"server": SERVER, "namespace": f"{name}-{each}"} for each in ("dev", "prod")]
     assert (spec["sourceRepos"], spec["syncWindows"]) == (repos, [window])
-    assert (spec["clusterResourceWhitelist"], spec["destinationServiceAccounts"]) == ([], [])
+    assert spec["clusterResourceWhitelist"] == []
+    assert "destinationServiceAccounts" not in spec
     assert {"group": "", "kind": "ResourceQuota"} in spec["namespaceResourceBlacklist"]
     assert [(role["name"], role["groups"]) for role in spec["roles"]] == [
         ("owner", ['"cn=admins,o=acme"']),
@@ -269,7 +270,7 @@ async def test_with_impersonation_each_namespace_has_a_deployer_that_the_project
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": deployer, "namespace": space}]
     await apply(kube, name, namespaces=items, argocd={"enabled": True})
     await ready(kube, name)
-    assert (await stored(kube, name))["spec"]["destinationServiceAccounts"] == []
+    assert "destinationServiceAccounts" not in (await stored(kube, name))["spec"]
     for resource in (SERVICE_ACCOUNTS, ROLE_BINDINGS):
         with pytest.raises(NotFound):
             await kube.get(resource, deployer, f"{name}-a")

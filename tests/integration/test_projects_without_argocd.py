@@ -146,9 +146,7 @@ async def test_a_missing_kind_is_no_hot_loop(client: Kube, plane: ControlPlane, 
 
     await eventually(tried_twice_more, within=15, what="AppProjects are tried again")
     after = await client.get(TENANTS, name)
-    assert after["metadata"]["resourceVersion"] == waiting["metadata"]["resourceVersion"], (
-        "it waits, and writes nothing"
-    )
+    assert after["metadata"]["resourceVersion"] == waiting["metadata"]["resourceVersion"], "it writes nothing"
 
 
 async def test_the_namespace_of_argo_cd_is_nobodys_whatever_its_name(

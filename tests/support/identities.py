@@ -20,7 +20,7 @@ __all__ = ["Identities", "install_identities", "refusals", "requests_of"]
 _BASE = Path(__file__).parents[2] / "manifests" / "base"
 _KINDS = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 _NAMESPACE = "tenantry-system"
-_FORBIDDEN = 403
+_FORBIDDEN = "forbid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def refusals(plane: ControlPlane) -> list[str]:
         f"{account}: {event['verb']} {event['requestURI']}"
         for account in ("tenantry-operator", "tenantry-generator")
         for event in requests_of(plane, account)
-        if event.get("responseStatus", {}).get("code") == _FORBIDDEN and not _while_starting(plane, event)
+        if event.get("annotations", {}).get("authorization.k8s.io/decision") == _FORBIDDEN
+        and not _while_starting(plane, event)
     ]
 
 

@@ -70,20 +70,20 @@ def build(
     namespaces: Collection[str],
 ) -> Child:
     """Return the AppProject `name` of a tenant that deploys to `namespaces`; `argocd`: the namespace that it is in."""
-    accounts = namespaces if spec.impersonation else ()
     body: dict[str, Any] = {
         "description": f"The Applications of tenant {tenant}",
         "sourceRepos": list(spec.source_repos),
         "destinations": [{"server": _SERVER, "namespace": namespace} for namespace in namespaces],
         "clusterResourceWhitelist": _kinds(spec.cluster_whitelist),
         "namespaceResourceBlacklist": _kinds(spec.namespace_blacklist),
-        "destinationServiceAccounts": [
-            {"server": _SERVER, "namespace": namespace, "defaultServiceAccount": deployer.NAME}
-            for namespace in accounts
-        ],
         "roles": _roles(name, owners),
         "syncWindows": [dict(window.as_json()) for window in spec.sync_windows],
     }
+    if spec.impersonation:
+        # Not otherwise: before Argo CD 2.13 the API server knows no such field, and refuses it.
+        body["destinationServiceAccounts"] = [
+            {"server": _SERVER, "namespace": each, "defaultServiceAccount": deployer.NAME} for each in namespaces
+        ]
     if spec.namespace_whitelist is not None:
         body["namespaceResourceWhitelist"] = _kinds(spec.namespace_whitelist)
     return child.complete(
