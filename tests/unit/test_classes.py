@@ -121,8 +121,10 @@ def test_metadata_merges_by_key_and_the_nearest_to_the_namespace_wins() -> None:
         "metadata": {"labels": {"b": "tenant", "c": "tenant"}, "annotations": {"x": "tenant"}},
     }
     assert namespaces_of(resolved(gold, tenantClassName="gold", namespaces=own)) == (
-        TenantNamespace("acme-dev", {"a": "class", "b": "tenant", "c": "item"}, {"x": "tenant", "y": "item"}),
-        TenantNamespace("acme-prod", {"a": "class", "b": "tenant", "c": "tenant"}, {"x": "tenant"}),
+        TenantNamespace(
+            "acme-dev", {"a": "class", "b": "tenant", "c": "item"}, {"x": "tenant", "y": "item"}, None, "dev"
+        ),
+        TenantNamespace("acme-prod", {"a": "class", "b": "tenant", "c": "tenant"}, {"x": "tenant"}, None, "prod"),
     )
 
 
