@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from tenantry.errors import InvalidTenant
+from tenantry.classes import KnownClass, UnusableClass, read_class
 from tenantry.kube import Kube
-from tenantry.model import TenantClass, parse_class
-from tenantry.names import MANAGED_BY, MANAGED_BY_LABEL
+from tenantry.names import ADOPT_LABEL, MANAGED_BY, MANAGED_BY_LABEL
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import (
     LIMIT_RANGES,
@@ -43,12 +42,14 @@ class Caches:
     def __init__(self, kube: Kube, *, on_tenant: Callable[[str], None], on_class: Callable[[], None]) -> None:
         self._on_tenant = on_tenant
         self._on_class = on_class
-        self.classes: dict[str, TenantClass] = {}
-        """The usable TenantClasses by name."""
+        self.classes: dict[str, KnownClass] = {}
+        """The TenantClasses by name."""
         self._namespaces = Reflector(kube, NAMESPACES, transform=namespace.observe, on_change=self._namespace_changed)
         self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
         self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
         self._namespaces_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._opted_in: defaultdict[str, set[str]] = defaultdict(set)
+        """Tenant → the namespaces that their owners have opted into being its."""
         self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
         self._wanted_by: defaultdict[str, set[str]] = defaultdict(set)
         self._wants: dict[str, frozenset[str]] = {}
@@ -60,12 +61,12 @@ class Caches:
         return (self._namespaces, self._classes, *self._children.values())
 
     def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
-        """Return the namespaces that exist of those that the tenant has and of those that it wants, by name.
+        """Return the namespaces that exist of those that the tenant has, wants or is offered by label, by name.
 
         What it wants is remembered: it will be looked at when one of them changes hands.
         """
         self._claim(tenant, wanted)
-        names = wanted | self._namespaces_of.get(tenant, set())
+        names = wanted | self._namespaces_of.get(tenant, set()) | self._opted_in.get(tenant, set())
         items = self._namespaces.items
         return {name: found for name in names if (found := items.get(("", name))) is not None}
 
@@ -125,7 +126,20 @@ class Caches:
             self._namespaces_of[before.owner].discard(name)
         if after is not None and after.owner is not None:
             self._namespaces_of[after.owner].add(name)
-        self._tell(owners | self._wanted_by.get(name, set()))
+        offered = self._index_opt_in(name, before, after)
+        self._tell(owners | offered | self._wanted_by.get(name, set()))
+
+    def _index_opt_in(self, name: str, before: Namespace | None, after: Namespace | None) -> set[str]:
+        told = set()
+        if before is not None and (tenant := before.labels.get(ADOPT_LABEL)) is not None:
+            self._opted_in[tenant].discard(name)
+            told.add(tenant)
+            if not self._opted_in[tenant]:
+                del self._opted_in[tenant]
+        if after is not None and (tenant := after.labels.get(ADOPT_LABEL)) is not None:
+            self._opted_in[tenant].add(name)
+            told.add(tenant)
+        return told
 
     def _child_changed(self, kind: str, key: Key, before: Present | None, after: Present | None) -> None:
         whole = (kind, *key)
@@ -136,7 +150,7 @@ class Caches:
             self._children_of[after.owner][whole] = after
         self._tell(owners)
 
-    def _class_changed(self, key: Key, before: TenantClass | None, after: TenantClass | None) -> None:
+    def _class_changed(self, key: Key, before: KnownClass | None, after: KnownClass | None) -> None:
         _, name = key
         if after is None:
             self.classes.pop(name, None)
@@ -145,10 +159,8 @@ class Caches:
         self._on_class()
 
 
-def _read_class(body: dict[str, Any]) -> TenantClass | None:
-    try:
-        return parse_class(body)
-    except InvalidTenant as error:
-        # Its tenants then find no class of that name, and hold still.
-        log.warning("a TenantClass can't be used", error=str(error))
-        return None
+def _read_class(body: dict[str, Any]) -> KnownClass:
+    found = read_class(body)
+    if isinstance(found, UnusableClass):
+        log.warning("a TenantClass can't be used; its tenants are kept as they are", error=found.reason)
+    return found

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.classes import TenantNamespace
+from tenantry.names import ENTRY_ANNOTATION
 from tenantry_operator.actions import Action, ApplyNamespace, CreateNamespace
 from tenantry_operator.children import namespace as namespaces
 from tenantry_operator.children.namespace import Namespace
@@ -25,7 +26,8 @@ class Look:
 def look_at(tenant: str, wanted: TenantNamespace, present: Namespace | None, failure: str) -> Look:
     """Return what is left to do about the namespace `wanted`; `failure`: what the server last refused of it, or ""."""
     name = wanted.name
-    body = namespaces.build(tenant, name, labels=wanted.labels, annotations=wanted.annotations)
+    entry = {} if wanted.entry is None else {ENTRY_ANNOTATION: wanted.entry}
+    body = namespaces.build(tenant, name, labels=wanted.labels, annotations={**wanted.annotations, **entry})
     if why := namespaces.refusal(tenant, name, present):
         problem = f"namespace {name} is refused: {why}"
         return Look(namespace_status(name, ready=False, phase="Refused", reason=problem), problem=problem)
