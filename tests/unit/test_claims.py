@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tenantry.model import TenantClass, parse_class
+from tenantry.classes import KnownClass, read_class
 from tenantry_operator.actions import (
     ApplyChild,
     ApplyNamespace,
@@ -17,8 +17,8 @@ from tenantry_operator.plan import Plan
 from tests.unit.test_plan import condition, namespace, plan_of, tenant
 
 
-def gold(**spec: Any) -> dict[str, TenantClass]:
-    return {"gold": parse_class({"metadata": {"name": "gold"}, "spec": spec})}
+def gold(**spec: Any) -> dict[str, KnownClass]:
+    return {"gold": read_class({"metadata": {"name": "gold"}, "spec": spec})}
 
 
 def steps(plan: Plan) -> list[tuple[type, str]]:
@@ -202,7 +202,8 @@ def test_a_namespace_that_is_offered_joins_and_its_label_stays() -> None:
     ],
 )
 def test_a_namespace_that_is_anothers_or_offered_to_another_does_not_join(found: Any) -> None:
-    assert plan_of(tenant(**JOINING), found).actions == ()
+    plan = plan_of(tenant(**JOINING), found)
+    assert (plan.actions, shown(plan), stalled(plan)) == ((), {}, "")
 
 
 def test_without_the_flag_no_offer_is_taken() -> None:
@@ -267,7 +268,16 @@ def test_a_tenant_takes_no_more_than_its_status_can_name() -> None:
     assert "200 namespaces are 72 more than the 128" in stalled(plan)
 
 
-# Parameters
+# The class
+
+
+def test_a_default_class_that_can_t_be_used_lets_nothing_go() -> None:
+    schema = {"parametersSchema": {"openAPIV3Schema": {"type": "object", "oneOf": []}}}
+    annotations = {"tenantry.dev/is-default-class": "true"}
+    broken = read_class({"metadata": {"name": "gold", "annotations": annotations}, "spec": schema})
+    plan = plan_of(tenant(), namespace("acme-lent"), classes={"gold": broken})
+    assert (plan.actions, shown(plan)) == ((), {"acme-lent": "Active"})
+    assert "oneOf is not supported" in condition(plan, "ClassResolved")["message"]
 
 
 def test_parameters_that_are_not_accepted_hold_up_nothing_else() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tenantry.classes import resolve
-from tenantry.model import TenantClass, parse_class
+from tenantry.classes import KnownClass, resolve
+from tenantry.model import parse_class
 from tenantry.names import FIELD_MANAGER, FINALIZER
 from tenantry_operator.actions import (
     AddFinalizer,
@@ -68,7 +68,7 @@ def namespace(
 def plan_of(
     body: dict[str, Any],
     *present: Namespace,
-    classes: dict[str, TenantClass] | None = None,
+    classes: dict[str, KnownClass] | None = None,
     failures: dict[str, str] | None = None,
     now: str = NOW,
 ) -> Plan:
