@@ -67,8 +67,9 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
         ),
         _condition(
             "ParametersValid",
-            not findings.parameters_problem,
-            "NotAccepted" if findings.parameters_problem else "Accepted",
+            # Without its class nobody knows what is accepted.
+            None if findings.class_problem else not findings.parameters_problem,
+            "ClassProblem" if findings.class_problem else "NotAccepted" if findings.parameters_problem else "Accepted",
             findings.parameters_problem,
         ),
     ]
@@ -98,10 +99,10 @@ def _reason(findings: Findings) -> str:
     return "NeedsAttention" if needs_a_person else "Progressing"
 
 
-def _condition(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
+def _condition(kind: str, holds: bool | None, reason: str, message: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "status": "True" if holds else "False",
+        "status": "Unknown" if holds is None else str(holds),
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
     }

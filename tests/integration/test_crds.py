@@ -115,16 +115,6 @@ async def test_the_pattern_of_a_class_is_decided_when_it_is_made(kube: Kube, lay
         await kube.delete(TENANT_CLASSES, name)
 
 
-async def test_a_full_name_can_be_given_to_an_entry_and_then_neither_changed_nor_removed(kube: Kube, name: str) -> None:
-    entry = {"name": "dev", "fullName": f"{name}-dev"}
-    await apply(kube, name, namespaces={"items": [{"name": "dev"}]})
-    await apply(kube, name, namespaces={"items": [{"name": "prod"}, entry]})
-    for changed in ({"name": "dev", "fullName": f"{name}-x"}, {"name": "dev"}):
-        with pytest.raises(Invalid, match="fullName can't be changed or removed once it is set"):
-            await kube.merge_patch(TENANTS, name, {"spec": {"namespaces": {"items": [changed]}}})
-    await kube.merge_patch(TENANTS, name, {"spec": {"namespaces": {"items": []}}})
-
-
 async def test_two_appliers_share_the_lists_by_key(kube: Kube, name: str) -> None:
     jane = {"kind": "User", "name": "jane", "role": "owner"}
     await apply(kube, name, manager="platform", namespaces={"items": [{"name": "dev"}]}, owners=[jane])

@@ -176,6 +176,19 @@ async def test_another_class_with_another_pattern_costs_no_namespace(
     assert (await namespace(kube, f"{name}-dev"))["uid"] == before["uid"]
 
 
+async def test_a_full_name_that_comes_too_late_or_is_mistyped_can_be_put_right(kube: Kube, name: str) -> None:
+    await apply(kube, name, deletionPolicy="Delete", namespaces={"items": [{"name": "dev"}]})
+    await ready(kube, name)
+    before = await namespace(kube, f"{name}-dev")
+    wrong = {"items": [{"name": "dev", "fullName": f"other-{name}"}]}
+    await apply(kube, name, deletionPolicy="Delete", namespaces=wrong)
+    assert f"which would now be called other-{name}" in says(await ready(kube, name, status="False"))
+    await absent(kube, NAMESPACES, f"other-{name}")
+    await apply(kube, name, deletionPolicy="Delete", namespaces={"items": [{"name": "dev"}]})
+    await ready(kube, name)
+    assert (await namespace(kube, f"{name}-dev"))["uid"] == before["uid"]
+
+
 async def test_a_full_name_takes_an_existing_namespace_only_with_its_owners_consent(kube: Kube, name: str) -> None:
     await kube.create(NAMESPACES, {"metadata": {"name": f"legacy-{name}"}})
     await apply(kube, name, namespaces={"items": [{"name": "old", "fullName": f"legacy-{name}"}]})

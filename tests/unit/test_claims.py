@@ -278,6 +278,7 @@ def test_a_default_class_that_can_t_be_used_lets_nothing_go() -> None:
     plan = plan_of(tenant(), namespace("acme-lent"), classes={"gold": broken})
     assert (plan.actions, shown(plan)) == ((), {"acme-lent": "Active"})
     assert "oneOf is not supported" in condition(plan, "ClassResolved")["message"]
+    assert condition(plan, "ParametersValid")["status"] == "Unknown"
 
 
 def test_parameters_that_are_not_accepted_hold_up_nothing_else() -> None:
