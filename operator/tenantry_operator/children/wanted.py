@@ -32,12 +32,12 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str =
     """
     tenant, spec, all_namespaces = resolved.tenant, resolved.spec, namespaces_of(resolved)
     own = frozenset(found.name for found in all_namespaces if not is_system_namespace(found.name, argocd))
-    overdraft = quota.overdraft(spec, all_namespaces)
+    refusals = [refusal for refusal in (quota.overdraft(spec, all_namespaces), quota.overlimit(resolved)) if refusal]
     bodies: list[tuple[Resource, dict[str, Any]]] = []
     for namespace in all_namespaces:
         if namespace.name not in namespaces:
             continue
-        if not overdraft:
+        if not refusals:
             bodies += [(RESOURCE_QUOTAS, body) for body in quota.build(spec, namespace)]
         bodies += [(LIMIT_RANGES, body) for body in limits.build(spec, namespace.name)]
         bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, tenant.name, namespace.name)]
@@ -48,8 +48,8 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str =
     return Wanted(
         bodies=tuple(bodies),
         problems=(
-            *([(RESOURCE_QUOTAS, overdraft)] if overdraft else []),
+            *((RESOURCE_QUOTAS, refusal) for refusal in refusals),
             *((ROLE_BINDINGS, refusal) for refusal in access.refusals(tenant.spec.owners, spec, own)),
         ),
-        kept=frozenset({RESOURCE_QUOTAS} if overdraft else ()),
+        kept=frozenset({RESOURCE_QUOTAS} if refusals else ()),
     )
