@@ -18,6 +18,7 @@ from tenantry_operator.entry import Entry
 from tenantry_operator.plan_children import look_inside
 from tenantry_operator.plan_namespaces import look_at
 from tenantry_operator.status import Findings, build_status, namespace_status
+from tenantry_operator.status_quota import quota_status
 
 __all__ = ["Plan", "View", "make_plan", "refused_plan", "wanted_names"]
 
@@ -66,6 +67,7 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
         class_name="",
         namespaces=list(entry.status.get("namespaces") or ()),
         problems=[entry.refusal],
+        quota=entry.status.get("quota"),
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
@@ -99,6 +101,7 @@ def _standing(view: View) -> tuple[list[Action], Findings]:
         unready=inside.unready,
         problems=list(dict.fromkeys([*(look.problem for look in looks if look.problem), *inside.problems, *others])),
         waiting=[*(look.waiting for look in looks if look.waiting), *inside.waiting],
+        quota=quota_status(view.resolved, view.children),
     )
     return actions, findings
 
@@ -112,4 +115,5 @@ def _without_class(view: View, message: str) -> Findings:
         class_name="",
         class_problem=message,
         namespaces=[namespace_status(name, ready=True) for name in owned],
+        quota=view.entry.status.get("quota"),
     )

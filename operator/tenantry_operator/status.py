@@ -29,6 +29,7 @@ class Findings:
     """Condition type → what is not in order yet, for the kinds of children."""
     problems: Sequence[str] = ()
     waiting: Sequence[str] = ()
+    quota: Mapping[str, Any] | None = None
 
 
 def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: str = "") -> dict[str, Any]:
@@ -76,6 +77,8 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
     }
     if findings.class_name:
         status["class"] = {"name": findings.class_name}
+    if findings.quota is not None:
+        status["quota"] = dict(findings.quota)
     return status
 
 
