@@ -9,6 +9,7 @@ from typing import Any
 from tenantry.errors import Conflict, KubeError
 from tenantry.kube import Kube
 from tenantry.telemetry import get_logger
+from tenantry_operator.events import Recorder
 from tenantry_operator.metrics import Metrics, Result
 from tenantry_operator.queue import Queue
 from tenantry_operator.reconcile import Reconciler
@@ -32,7 +33,8 @@ class Worker:
     def __init__(self, kube: Kube, metrics: Metrics) -> None:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
-        self.reconciler = Reconciler(kube, self._queue)
+        self._events = Recorder(kube, metrics)
+        self.reconciler = Reconciler(kube, self._queue, self._events)
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)
@@ -43,6 +45,7 @@ class Worker:
         for cache in self.reconciler.caches.reflectors:
             self._spawn(cache.run(), f"cache of {cache.kind}")
         self._spawn(self._resync(), "resync")
+        self._spawn(self._events.run(), "events")
         for number in range(WORKERS):
             self._spawn(self._work(), f"worker {number}")
 

@@ -11,6 +11,7 @@ import pytest
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
 from tests.support.control_plane import ControlPlane
@@ -37,8 +38,9 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
     """Return every right that the manifests give to a service."""
     rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
-    with contextlib.suppress(NotFound):
-        rules += (await kube.get(ROLES, name, namespace))["rules"]
+    for role, place in ((name, namespace), (f"{name}-events", EVENTS_NAMESPACE)):
+        with contextlib.suppress(NotFound):
+            rules += (await kube.get(ROLES, role, place))["rules"]
     return {
         (group, resource, verb)
         for rule in rules

@@ -175,6 +175,23 @@ async def test_each_part_may_do_its_work_and_no_more(
     assert yaml.safe_load(said)["status"]["allowed"] is allowed
 
 
+@pytest.mark.usefixtures("base")
+async def test_events_are_written_by_the_operator_where_those_about_tenants_belong_and_nowhere_else(
+    control_plane: ControlPlane,
+) -> None:
+    async def may(account: str, *request: str) -> bool:
+        user = f"--as=system:serviceaccount:{NAMESPACE}:tenantry-{account}"
+        try:
+            return (await control_plane.kubectl("auth", "can-i", *request, user)).strip() == "yes"
+        except KubectlFailed:
+            return False
+
+    assert await may("operator", "create", "events.events.k8s.io", "--namespace=default")
+    assert not await may("operator", "create", "events.events.k8s.io", f"--namespace={NAMESPACE}")
+    assert not await may("operator", "list", "events.events.k8s.io", "--namespace=default")
+    assert not await may("generator", "create", "events.events.k8s.io", "--namespace=default")
+
+
 async def test_only_the_postgres_component_asks_for_a_database(
     control_plane: ControlPlane, base: list[dict[str, Any]]
 ) -> None:
