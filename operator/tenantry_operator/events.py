@@ -120,7 +120,7 @@ def _body(entry: Entry, note: Note) -> dict[str, Any]:
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": "Warning" if note.warning else "Normal",
         "reason": note.reason,
-        "note": note.text.encode()[:_NOTE_LIMIT].decode(errors="ignore"),
+        "note": note.text.encode(errors="replace")[:_NOTE_LIMIT].decode(errors="ignore"),
         "action": "Reconcile",
         "regarding": {
             "apiVersion": TENANTS.api_version,
