@@ -153,6 +153,22 @@ async def test_a_problem_is_told_once_as_a_warning_and_so_is_its_end(kube: Kube,
     await told(kube, name, "NeedsAttention", "NamespaceUpdated", "Reconciled")
 
 
+async def test_a_restart_says_nothing_again(kube: Kube, operator: Operator, name: str) -> None:
+    await kube.create(NAMESPACES, {"metadata": {"name": name}})
+    await apply(kube, name)
+    await ready(kube, name, status="False")
+    await apply(kube, f"{name}-fine")
+    await told(kube, name, "NeedsAttention")
+    await told(kube, f"{name}-fine", "NamespaceCreated", "Reconciled")
+    assert await operator.stop() == 0
+    await operator.start()
+    # Changes and Events are in order: what is said of a newer Tenant comes after whatever a restart says.
+    await apply(kube, f"{name}-new")
+    await told(kube, f"{name}-new", "NamespaceCreated", "Reconciled")
+    await told(kube, name, "NeedsAttention")
+    await told(kube, f"{name}-fine", "NamespaceCreated", "Reconciled")
+
+
 @pytest.mark.parametrize(("policy", "reason"), [("Orphan", "NamespaceReleased"), ("Delete", "NamespaceDeleted")])
 async def test_off_boarding_is_told(kube: Kube, name: str, policy: str, reason: str) -> None:
     await apply(kube, name, deletionPolicy=policy)
