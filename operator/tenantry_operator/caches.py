@@ -6,6 +6,7 @@ thousand others as with none.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS, S
 
 class Caches:
     """The Reflectors and their indexes. `on_tenant(name)`: something of that tenant's, or that it waits for, changed;
-    `on_class()`: a TenantClass did.
+    `on_class()`: a TenantClass did; `on_usage(name)`: nothing but what the tenant uses did.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Caches:
         *,
         on_tenant: Callable[[str], None],
         on_class: Callable[[], None],
+        on_usage: Callable[[str], None],
         argocd_namespace: str = ARGOCD_NAMESPACE,
     ) -> None:
         self._on_tenant = on_tenant
+        self._on_usage = on_usage
         self._on_class = on_class
         self.classes: dict[str, KnownClass] = {}
         """The TenantClasses by name."""
@@ -68,6 +71,7 @@ class Caches:
         self._opted_in: defaultdict[str, set[str]] = defaultdict(set)
         """Tenant → the namespaces that their owners have opted into being its."""
         self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
+        self._lost: defaultdict[str, dict[ChildKey, str]] = defaultdict(dict)
         self._waiting = Waiting()
         self._writer: str | None = None
 
@@ -90,10 +94,16 @@ class Caches:
         """Return everything that the tenant has inside namespaces."""
         return self._children_of.get(tenant, {})
 
+    def last_digest(self, tenant: str, key: ChildKey) -> str:
+        """Return the digest of a child, also of one that somebody else has taken from the tenant; "" if none."""
+        present = self._children_of.get(tenant, {}).get(key)
+        return present.digest if present is not None else self._lost.get(tenant, {}).get(key, "")
+
     def forget(self, tenant: str) -> None:
         """Stop waiting for anything on behalf of a tenant that is gone."""
         self._waiting.put(tenant, frozenset())
         self.projects.forget(tenant)
+        self._lost.pop(tenant, None)
 
     def absorb(self, tenant: str, body: dict[str, Any]) -> None:
         """Take in an object that a write for `tenant` just answered with; that tenant is not told of it."""
@@ -107,6 +117,7 @@ class Caches:
         self._writer = tenant
         self._cache(kind).discard((namespace, name), resource_version)
         self._writer = None
+        self._lost.get(tenant, {}).pop(key, None)  # the watch may have told of it first
 
     def _cache(self, kind: str) -> Reflector[Any]:
         return self.projects.reflector if kind == APP_PROJECTS.kind else self._children.get(kind, self._namespaces)
@@ -149,12 +160,24 @@ class Caches:
 
     def _child_changed(self, kind: str, key: Key, before: Present | None, after: Present | None) -> None:
         whole = (kind, *key)
+        if before is not None and after is not None and replace(before, used=after.used) == after:
+            self._usage_changed(whole, after)
+            return
         owners = {found.owner for found in (before, after) if found is not None and found.owner is not None}
         if before is not None and before.owner is not None:
             self._children_of[before.owner].pop(whole, None)
+            if before.owner != self._writer and key[0] in self._waiting.of(before.owner):
+                self._lost[before.owner][whole] = before.digest
         if after is not None and after.owner is not None:
             self._children_of[after.owner][whole] = after
+            self._lost.get(after.owner, {}).pop(whole, None)
         self._tell(owners)
+
+    def _usage_changed(self, key: ChildKey, after: Present) -> None:
+        if after.owner is not None:
+            self._children_of[after.owner][key] = after
+            if after.owner != self._writer:
+                self._on_usage(after.owner)
 
     def _class_changed(self, key: Key, before: KnownClass | None, after: KnownClass | None) -> None:
         _, name = key

@@ -20,6 +20,7 @@ from tenantry_operator.plan_children import look_inside
 from tenantry_operator.plan_namespaces import Look, look_at
 from tenantry_operator.plan_project import Projects, look_at_project, project_status
 from tenantry_operator.status import Findings, build_status, namespace_status
+from tenantry_operator.status_quota import quota_status
 
 __all__ = ["Plan", "View", "make_plan", "refused_plan", "wanted_names"]
 
@@ -72,6 +73,7 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
         namespaces=list(entry.status.get("namespaces") or ()),
         problems=[entry.refusal],
         argocd=entry.status.get("argocd"),
+        quota=entry.status.get("quota"),
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
@@ -128,6 +130,7 @@ def _standing(view: View, claims: Claims) -> tuple[list[Action], Findings]:
         waiting=list(filter(None, [*(look.waiting for look in looks), *inside.waiting, project.waiting])),
         project_ready=project.condition,
         argocd=project_status(project, view.projects),
+        quota=quota_status(view.resolved, view.children),
     )
     return actions, findings
 
@@ -152,4 +155,5 @@ def _without_class(view: View, message: str) -> Findings:
         class_problem=message,
         namespaces=[namespace_status(name, ready=True) for name in owned],
         argocd=view.entry.status.get("argocd"),
+        quota=view.entry.status.get("quota"),
     )

@@ -33,6 +33,7 @@ class Findings:
     project_ready: tuple[bool, str, str] | None = None
     """Status, reason and message of ProjectReady; None for a tenant without an AppProject."""
     argocd: Mapping[str, Any] | None = None
+    quota: Mapping[str, Any] | None = None
 
 
 def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: str = "") -> dict[str, Any]:
@@ -92,6 +93,8 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
         status["class"] = {"name": findings.class_name}
     if findings.argocd:
         status["argocd"] = findings.argocd
+    if findings.quota is not None:
+        status["quota"] = dict(findings.quota)
     return status
 
 

@@ -31,6 +31,10 @@ class Waiting:
         """Return the tenants that want `name`."""
         return self._wanted_by.get(name, frozenset())
 
+    def of(self, tenant: str) -> Set[str]:
+        """Return the names that `tenant` wants."""
+        return self._wants.get(tenant, frozenset())
+
     def tenants(self) -> Set[str]:
         """Return every tenant that wants anything."""
         return self._wants.keys()

@@ -164,6 +164,7 @@ async def test_kubectl_shows_what_people_look_for(kube: Kube, control_plane: Con
         "READY",
         "AGE",
         "DISPLAY NAME",
+        "QUOTA",
         "MESSAGE",
     ]
     assert "Acme Payments" in row

@@ -12,7 +12,7 @@ from tenantry.policies import QuotaScope
 from tenantry.quantities import Quantity, parse, total
 from tenantry.resources import RESOURCE_QUOTAS
 
-__all__ = ["NAME", "build", "excess", "overdraft", "overlimit"]
+__all__ = ["NAME", "add_up", "build", "ceiling", "excess", "overdraft", "overlimit"]
 
 NAME = "tenantry"
 """The name of the ResourceQuota in each namespace."""
@@ -68,6 +68,19 @@ def overlimit(resolved: Resolved) -> str:
         f"resourceQuotas: {over}; change resourceQuotas.hard or the resourceQuota of entries of namespaces.items; "
         "until then no quota is changed and no namespace is added"
     )
+
+
+def ceiling(spec: EffectiveSpec, namespaces: Sequence[TenantNamespace]) -> dict[str, Quantity]:
+    """Return what the namespaces, all of the tenant's, may use together, by resource name."""
+    if spec.quota_scope is QuotaScope.TENANT:
+        return _read(spec.quota)
+    return add_up([_read(_share(spec, namespace)) for namespace in namespaces])
+
+
+def add_up(amounts: Sequence[Mapping[str, Quantity]]) -> dict[str, Quantity]:
+    """Return the sums by resource name; where one lacks a resource, it adds nothing to it."""
+    resources = {resource for each in amounts for resource in each}
+    return {resource: total([each[resource] for each in amounts if resource in each]) for resource in resources}
 
 
 def build(spec: EffectiveSpec, namespace: TenantNamespace) -> list[dict[str, Any]]:
