@@ -73,7 +73,6 @@ class Role:
         lost = asyncio.Event()
 
         def step_down(why: str) -> None:
-            self._promoted = False
             log.warning("the Lease is lost: this replica stands by", lease=LEASE, because=why)
             lost.set()
 
