@@ -26,8 +26,8 @@ test: setup ## Run every tier of the tests on real parts (builds the control pla
 	$(BIN)/python -m tests.support.binaries
 	$(BIN)/pytest --durations=15 $(ARGS)
 
-bench: setup ## Measure the operator against a bare client that sends the same writes (some minutes)
-	$(BIN)/python -m tests.bench.throughput $(ARGS)
+bench: setup ## Measure the operator beside its peers, some twenty minutes (ARGS=scale: 10,000 Tenants)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 check: setup ## Lint, type-check, check the import layers and that the requirements are up to date
 	$(BIN)/ruff check

@@ -4,7 +4,6 @@ The official client's models cost twice the CPU of a request, its Watch remember
 knows bookmarks; so this keeps its credentials and speaks HTTP itself. Every request has a time-out.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import aiohttp
 
 from tenantry.credentials import Credentials, load_credentials
 from tenantry.errors import Unavailable
+from tenantry.jsontext import dump_json, load_json
 from tenantry.kube_errors import error_from_response, error_from_status, reason
 from tenantry.resources import Resource
 
@@ -234,7 +234,7 @@ class Kube:
         body: object = None,
         content_type: str = "application/json",
     ) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else dump_json(body)
         try:
             async with self._session.request(
                 method,
@@ -252,7 +252,7 @@ class Kube:
         if response.status not in (200, 201, 202):
             raise error_from_response(f"{method} {path}", response, raw)
         try:
-            answer = json.loads(raw)
+            answer = load_json(raw)
         except (ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: the answer is no JSON that can be read ({error})") from error
         if not isinstance(answer, dict):
@@ -276,7 +276,7 @@ async def _events(response: aiohttp.ClientResponse, path: str) -> AsyncIterator[
 
 def _event(line: bytes, path: str) -> dict[str, Any]:
     try:
-        event = json.loads(line)
+        event = load_json(line)
     except (ValueError, RecursionError) as error:
         raise Unavailable(f"WATCH {path}: an event is no JSON that can be read ({error})") from error
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):

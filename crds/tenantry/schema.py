@@ -4,7 +4,7 @@ lines.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
@@ -21,6 +21,10 @@ class Frozen(BaseModel):
     """Base of the models: read by the API's own names, passes over unknown fields, can't be changed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # pydantic copies each default that can't be hashed for each object that it reads; what can't change needs none.
+        return self
 
 
 def _check_depth(free_form: dict[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,11 @@ class Environment:
             raise SettingsError(name, held, "the path of an existing directory")
         return Path(held)
 
-    def namespace(self, name: str, default: str | None) -> str | None:
-        """Return the name of a namespace, or `default` when unset."""
+    def namespace(self, name: str) -> str | None:
+        """Return the name of a namespace, or None when unset."""
         held = self._values.get(name)
         if not held:
-            return default
+            return None
         if not is_dns_label(held):
             raise SettingsError(name, held, "the name of a namespace")
         return held

@@ -18,14 +18,13 @@ from tenantry.telemetry import get_logger
 from tenantry_generator.auth import Tokens
 from tenantry_generator.contract import (
     BODY_LIMIT,
-    accepted_parameters,
     encode_message,
-    parse_parameters,
     parse_request,
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.query import accepted_parameters, parse_query
 
 __all__ = ["GETPARAMS", "make_app"]
 
@@ -68,11 +67,11 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    wanted = parse_parameters(call.parameters, request.app[_ACCEPTED])
+    query = parse_query(call.parameters, request.app[_ACCEPTED])
     why_not = request.app[_WHY_NOT]
     if why := why_not():
         raise NotReady(why)
-    return _Answer(request.app[_PUBLISHER].current().answer(wanted), why_not)
+    return _Answer(request.app[_PUBLISHER].current().answer(query), why_not)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -7,32 +7,27 @@ and counted before its status line is sent.
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenantry.render import STATUS, Row
+from tenantry.render import Row
 from tenantry_generator.errors import AssemblyError, Refused
 
 __all__ = [
     "BODY_LIMIT",
     "Request",
-    "accepted_parameters",
     "assemble",
     "encode_message",
     "encode_row",
-    "parse_parameters",
     "parse_request",
-    "text_of",
 ]
 
 BODY_LIMIT = 64 * 1024
 """Bytes. A request holds the name of an ApplicationSet and a handful of parameters."""
 
-_SCALARS = ("tenant", "name", "displayName", STATUS, "state", "class", "source", "project", "namespace")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
-_SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +54,6 @@ def parse_request(body: bytes, content_type: str | None) -> Request:
     name = document.get("applicationSetName")
     known = isinstance(name, str) and len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
     return Request(str(name) if known else "", _object(given.get("parameters"), "input.parameters"))
-
-
-def accepted_parameters(columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys that an answer can be filtered by: its scalars."""
-    return (*_SCALARS, *(column for column in columns if column != STATUS))
-
-
-def parse_parameters(parameters: Mapping[str, Any], accepted: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return for each parameter the texts of which a tenant must have one. Refused: 400, with what is accepted."""
-    wanted: dict[str, frozenset[str]] = {}
-    for key, value in parameters.items():
-        if key not in accepted:
-            raise Refused(400, f"input.parameters: unknown parameter {_quote(key)}; accepted are {', '.join(accepted)}")
-        choices = value if isinstance(value, list) else [value]
-        if not choices or not all(isinstance(choice, str | bool) for choice in choices):
-            message = (
-                f"input.parameters: {key} must be a string, a number, true, false, or a list of at least one of them"
-            )
-            raise Refused(400, message)
-        wanted[key] = frozenset(text_of(choice) for choice in choices)
-    return wanted
-
-
-def text_of(scalar: str | bool) -> str:
-    """Return the text by which a scalar of an answer is compared."""
-    if isinstance(scalar, bool):
-        return "true" if scalar else "false"
-    return scalar
 
 
 def encode_row(row: Row) -> bytes:
@@ -131,7 +98,3 @@ def _object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(400, f"{what} must be an object")
     return value
-
-
-def _quote(text: str) -> str:
-    return json.dumps(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…", ensure_ascii=False)

@@ -138,8 +138,9 @@ def _check_kubeconfig(env: Environment) -> None:
 
 
 def _lease_namespace(env: Environment, sources: Collection[str]) -> str | None:
-    in_pod = CLUSTER in sources and not env.text("KUBECONFIG")
-    return env.namespace("TENANTRY_LEASE_NAMESPACE", pod_namespace() if in_pod else None)
+    if namespace := env.namespace("TENANTRY_LEASE_NAMESPACE"):
+        return namespace
+    return pod_namespace() if CLUSTER in sources and not env.text("KUBECONFIG") else None
 
 
 def _table(env: Environment) -> Table:

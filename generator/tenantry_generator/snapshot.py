@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenantry.render import Row
-from tenantry_generator.contract import assemble, encode_row, text_of
+from tenantry_generator.contract import assemble, encode_row
 from tenantry_generator.errors import NotReady
+from tenantry_generator.query import Query
 
 __all__ = ["Snapshot", "build_snapshot"]
 
@@ -22,21 +23,17 @@ class Snapshot:
     encoded: Mapping[str, bytes]
     body: bytes
 
-    def answer(self, wanted: Mapping[str, frozenset[str]]) -> bytes:
-        """Return the answer with the tenants that have one of the wanted texts under each of its keys.
-
-        A filter that matches nobody gets an empty list. NotReady: no tenant is known at all.
-        """
+    def answer(self, query: Query) -> bytes:
+        """Return the answer to a query; one that nobody matches gets an empty list. NotReady: no tenant is known."""
         if not self.rows:
             raise NotReady("no source has any tenant; an empty answer would delete every Application")
-        if not wanted:
+        elements = query.elements(self.rows)
+        if elements is self.rows:
             return self.body
-        names = [
-            name
-            for name, row in self.rows.items()
-            if all(text_of(row[key]) in choices for key, choices in wanted.items())
-        ]
-        return assemble([self.encoded[name] for name in names], count=len(names))
+        return assemble([self._encode(key, row) for key, row in elements.items()], count=len(elements))
+
+    def _encode(self, key: str, row: Row) -> bytes:
+        return self.encoded[key] if self.rows.get(key) is row else encode_row(row)
 
 
 def build_snapshot(rows: Mapping[str, Row], previous: Snapshot | None) -> Snapshot:

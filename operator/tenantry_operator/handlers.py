@@ -11,6 +11,7 @@ import kopf
 
 from tenantry.credentials import Credentials
 from tenantry.names import GROUP, VERSION
+from tenantry_operator.forgetful import NoDiffs, NoProgress
 from tenantry_operator.worker import Worker
 
 __all__ = ["configure", "register"]
@@ -27,6 +28,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 20
     settings.execution.max_workers = 4

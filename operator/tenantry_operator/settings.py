@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["Settings"]
@@ -13,6 +14,7 @@ environment:
   TENANTRY_BIND             HOST:PORT that answers GET /healthz, /readyz and /metrics (default 0.0.0.0:8080)
   TENANTRY_LEASE_NAMESPACE  namespace of the Lease that lets one operator at a time work; it must exist
                             (default: the pod's own; with a KUBECONFIG, the namespace default)
+  TENANTRY_ARGOCD_NAMESPACE namespace of Argo CD, where AppProjects are made; no Tenant can have it (default argocd)
 """
 
 
@@ -23,6 +25,7 @@ class Settings:
     kubeconfig: str | None
     bind: tuple[str, int]
     lease_namespace: str
+    argocd_namespace: str
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "Settings":
@@ -33,5 +36,6 @@ class Settings:
         return cls(
             kubeconfig=kubeconfig,
             bind=environment.bind("TENANTRY_BIND", "0.0.0.0:8080"),
-            lease_namespace=environment.namespace("TENANTRY_LEASE_NAMESPACE", None) or own or "default",
+            lease_namespace=environment.namespace("TENANTRY_LEASE_NAMESPACE") or own or "default",
+            argocd_namespace=environment.namespace("TENANTRY_ARGOCD_NAMESPACE") or ARGOCD_NAMESPACE,
         )

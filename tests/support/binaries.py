@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.support.gobuild import BuildFailed, Go
 from tests.support.progress import Progress, duration
 
-__all__ = ["Binaries", "BuildFailed", "ensure"]
+__all__ = ["Binaries", "BuildFailed", "build_peer", "ensure"]
 
 _SOURCE = Path(__file__).with_name("controlplane")
 _ARGO_CD = "github.com/argoproj/argo-cd/v3"
@@ -77,6 +77,20 @@ def ensure(report: Callable[[str], None]) -> Binaries:
         applicationset_controller=paths["applicationset-controller"],
         argocd_crds=directory / "argocd-crds",
     )
+
+
+def build_peer(report: Callable[[str], None]) -> Path:
+    """Return the benchmark's controller-runtime controller, built anew; after `ensure` that takes seconds.
+
+    BuildFailed: with Go's own errors.
+    """
+    directory = _cache() / "bench-peer"
+    with tempfile.TemporaryDirectory(prefix="peer-", dir=_cache()) as work:
+        into = Path(work) / "done"
+        into.mkdir()
+        Go(_SOURCE).build(["./bench-peer"], variables={}, into=into, log=Path(work) / "build.log", report=report)
+        directory.mkdir(exist_ok=True)
+        return (into / "bench-peer").replace(directory / "bench-peer")
 
 
 def _assets() -> dict[str, Path]:

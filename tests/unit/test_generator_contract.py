@@ -1,33 +1,33 @@
 """The bytes of a request, to the last malformed one, and the bytes of an answer."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
 from tenantry.render import Row, render_row
 from tenantry_generator.contract import (
     BODY_LIMIT,
-    accepted_parameters,
     assemble,
     encode_message,
     encode_row,
-    parse_parameters,
     parse_request,
 )
 from tenantry_generator.errors import AssemblyError, Refused
+from tenantry_generator.query import accepted_parameters, parse_query
 
 ACCEPTED = accepted_parameters(("status", "plan"))
 JSON = "application/json"
 
 
-def wanted(parameters: object) -> dict[str, frozenset[str]]:
+def wanted(parameters: object) -> Mapping[str, frozenset[str]]:
     body = json.dumps({"applicationSetName": "apps", "input": {"parameters": parameters}}).encode()
-    return parse_parameters(parse_request(body, JSON).parameters, ACCEPTED)
+    return parse_query(parse_request(body, JSON).parameters, ACCEPTED).wanted
 
 
 def refusal(body: bytes, content_type: str | None = JSON) -> tuple[int, str]:
     with pytest.raises(Refused) as caught:
-        parse_parameters(parse_request(body, content_type).parameters, ACCEPTED)
+        parse_query(parse_request(body, content_type).parameters, ACCEPTED)
     return caught.value.status, str(caught.value)
 
 

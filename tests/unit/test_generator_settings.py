@@ -179,7 +179,5 @@ def test_the_lease_is_in_the_pod_s_own_namespace_where_the_cluster_is_a_source_a
     assert load(TENANTRY_SOURCES="postgres").lease_namespace is None
     assert load(TENANTRY_SOURCES="postgres", TENANTRY_LEASE_NAMESPACE="here").lease_namespace == "here"
     assert (load().pod_name, load(TENANTRY_POD_NAME="pod-1").pod_name) == (None, "pod-1")
-    with pytest.raises(
-        SettingsError, match="TENANTRY_LEASE_NAMESPACE holds 'No Name'; it accepts the name"
-    ):
+    with pytest.raises(SettingsError, match="TENANTRY_LEASE_NAMESPACE holds 'No Name'; it accepts the name"):
         load(TENANTRY_LEASE_NAMESPACE="No Name")

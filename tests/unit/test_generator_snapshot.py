@@ -9,6 +9,7 @@ from tenantry.model import parse_tenant
 from tenantry.render import ClusterRow, Row, render_row, render_tenant
 from tenantry_generator.errors import NotReady
 from tenantry_generator.merge import merge, shadowed
+from tenantry_generator.query import Query
 from tenantry_generator.snapshot import Snapshot, build_snapshot
 
 
@@ -59,19 +60,20 @@ def test_the_revision_grows_with_every_change_and_only_then() -> None:
 
 def test_a_filter_is_equality_or_any_of_a_list_and_all_keys_count() -> None:
     served = snapshot(row("a", plan="gold"), row("b", status="trial"), row("c", status="trial", plan="gold"))
-    assert served.answer({}) == served.body
-    assert names(served.answer({"status": frozenset({"trial"})})) == ["b", "c"]
-    assert names(served.answer({"status": frozenset({"trial", "active"}), "plan": frozenset({"gold"})})) == ["a", "c"]
-    assert served.answer({"status": frozenset({"nobody"})}) == b'{"output":{"parameters":[]}}'
+    assert served.answer(Query({})) == served.body
+    assert names(served.answer(Query({"status": frozenset({"trial"})}))) == ["b", "c"]
+    both = Query({"status": frozenset({"trial", "active"}), "plan": frozenset({"gold"})})
+    assert names(served.answer(both)) == ["a", "c"]
+    assert served.answer(Query({"status": frozenset({"nobody"})})) == b'{"output":{"parameters":[]}}'
 
 
 def test_a_boolean_is_compared_by_its_json_text() -> None:
     served = build_snapshot(merge({"a": tenant("a", plan=True), "b": tenant("b", plan=False)}, {}), None)
-    assert names(served.answer({"plan": frozenset({"true"})})) == ["a"]
+    assert names(served.answer(Query({"plan": frozenset({"true"})}))) == ["a"]
 
 
 @pytest.mark.parametrize("wanted", [{}, {"status": frozenset({"active"})}])
 def test_without_any_tenant_there_is_no_answer(wanted: dict[str, frozenset[str]]) -> None:
     with pytest.raises(NotReady) as caught:
-        snapshot().answer(wanted)
+        snapshot().answer(Query(wanted))
     assert str(caught.value) == "no source has any tenant; an empty answer would delete every Application"

@@ -6,11 +6,11 @@ others add to a child is theirs.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenantry.jsontext import dump_json, load_json
 from tenantry.names import DIGEST_ANNOTATION, TENANT_LABEL
 from tenantry.resources import Resource
 from tenantry_operator.children.managed import identity_labels, managed_keys
@@ -54,7 +54,7 @@ def complete(tenant: str, resource: Resource, body: Mapping[str, Any]) -> Child:
     metadata = body["metadata"]
     labels = {**metadata.get("labels", {}), **identity_labels(tenant)}
     whole = {**body, "metadata": {**metadata, "labels": labels}}
-    digest = hashlib.sha256(_json(whole)).hexdigest()[:16]
+    digest = hashlib.sha256(dump_json(whole, sort_keys=True)).hexdigest()[:16]
     annotations = {**metadata.get("annotations", {}), DIGEST_ANNOTATION: digest}
     return Child(resource, {**whole, "metadata": {**whole["metadata"], "annotations": annotations}}, digest)
 
@@ -71,7 +71,7 @@ def observe(resource: Resource, body: Mapping[str, Any]) -> Present:
         resource_version=metadata["resourceVersion"],
         owner=labels.get(TENANT_LABEL) if TENANT_LABEL in ours else None,
         digest=annotations.get(DIGEST_ANNOTATION, ""),
-        content=_json({**rest, "metadata": {"labels": labels, "annotations": annotations}}),
+        content=dump_json({**rest, "metadata": {"labels": labels, "annotations": annotations}}),
         terminating="deletionTimestamp" in metadata,
     )
 
@@ -80,7 +80,7 @@ def agrees(child: Child, present: Present) -> bool:
     """Whether the object is what the child should be."""
     if present.digest != child.digest:
         return False
-    found = json.loads(present.content)
+    found = load_json(present.content)
     return _contains(
         {key: value for key, value in child.body.items() if key not in ("metadata", "kind", "apiVersion")}, found
     ) and _contains({key: child.body["metadata"][key] for key in ("labels", "annotations")}, found["metadata"])
@@ -95,7 +95,3 @@ def _contains(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(found, list) and len(wanted) == len(found) and all(map(_contains, wanted, found))
     return bool(wanted == found)
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,45 @@
+"""Benchmarks of the operator, each beside its peers in the same run; docs/benchmarks.md has figures and conditions.
+
+make bench                          all but the ten thousand Tenants, with their usual sizes
+make bench ARGS="throughput --tenants 300 --rounds 6"
+make bench ARGS=scale               ten thousand Tenants; some twenty minutes
+"""
+
+import argparse
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from tests.bench import drift, scale, start, throughput
+
+_TOPICS = ("throughput", "start", "drift", "scale")
+_SIZES: dict[str, tuple[int, ...]] = {"throughput": (300, 1000), "start": (5000,), "drift": (50,), "scale": (10_000,)}
+
+
+def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, Any, None]:
+    match topic:
+        case "throughput":
+            return throughput.measure(tenants, rounds)
+        case "start":
+            return start.measure(tenants, rounds)
+        case "drift":
+            return drift.measure(tenants, changes=400)
+        case _:
+            return scale.measure(tenants, quiet)
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift"])
+    parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quiet", type=float, default=600, help="seconds in which scale looks for writes")
+    arguments = parser.parse_args()
+    for topic in arguments.topics:
+        for tenants in arguments.tenants or _SIZES[topic]:
+            asyncio.run(_run(topic, tenants, arguments.rounds, arguments.quiet))
+
+
+if __name__ == "__main__":
+    main()
