@@ -109,7 +109,8 @@ class ClusterSource:
             case None:
                 self._classes.pop(key[1], None)
             case UnusableClass(name=name, reason=reason):
-                self._classes.setdefault(name, after)
+                if not isinstance(self._classes.get(name), TenantClass):
+                    self._classes[name] = after
                 self._rejected["invalid_class"] += 1
                 log.warning("a class can't be used; its tenants keep what it lent before", reason=reason)
         self._dirty.update(name for _, name in self._tenants.items)
