@@ -67,9 +67,17 @@ async def test_rows_that_cannot_be_used_shorten_nothing(dsn: str) -> None:
         dsn, TABLE, "INSERT INTO organization VALUES (NULL, 'x'), ('', 'x'), ('a', 'y'), ('a', 'x'), ('b', NULL)"
     )
     async with following(dsn) as follower:
+        await follower.has("b")
+        assert follower.reads[-1].quarantined == {"a": "2 rows of this tenant differ in status; leave one of them"}
+        assert follower.reads[-1].rejected == {"empty_tenant": 2, "conflicting_rows": 2}
+        await execute(dsn, "DELETE FROM organization WHERE tenant = 'a' AND status = 'x'")
         await follower.has("a", "b")
-        assert follower.reads[-1].rows["a"]["status"] == "x"
-        assert follower.reads[-1].rejected == {"empty_tenant": 2, "conflicting_rows": 1}
+        await execute(dsn, "INSERT INTO organization VALUES ('a', 'z'), ('c', '')")
+        await follower.has("a", "b", "c")
+        assert follower.reads[-1].rows["a"]["status"] == "y", "its last good row"
+        await execute(dsn, "DELETE FROM organization WHERE tenant = 'a'")
+        await follower.has("b", "c")
+        assert follower.reads[-1].quarantined == {}
 
 
 async def test_a_notification_wakes_the_source(dsn: str) -> None:

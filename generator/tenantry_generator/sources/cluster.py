@@ -1,10 +1,12 @@
 """Tenants out of Tenant objects, each with its TenantClass merged in.
 
-An object that can't be used, or whose class is missing, keeps the row that it had: it is there, so it must not look as
-if it had left. Only a deletion takes a Tenant out.
+An object that can't be used, or whose class is missing, is quarantined with the row that it had: it is there, so it
+must not look as if it had left. Only a deletion takes a Tenant out, and deletions that follow each other closely are
+published together, so that the guard sees how many they are: a CRD that is deleted takes its objects along one by one.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,6 +31,11 @@ T = TypeVar("T")
 
 _COALESCE = 0.05
 """Seconds after a change in which more changes are awaited, so that a `kubectl apply` of many is few snapshots."""
+_BURST = 0.4
+"""Seconds after a departure in which another one joins it; what else changes is published meanwhile."""
+_LONGEST_BURST = 2.0
+
+_RESTORED = "the API server was restored from a backup that lacks it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,15 @@ class ClusterSource:
         self._changed = asyncio.Event()
         self._rejected: Counter[str] = Counter()
         self._problems: dict[str, str] = {}
-        self._tenants = Reflector(kube, TENANTS, transform=_reader(parse_tenant), on_change=self._tenant_changed)
+        self._leaving: dict[str, float] = {}
+        self._doubted: dict[str, str] = {}
+        self._tenants = Reflector(
+            kube,
+            TENANTS,
+            transform=_reader(parse_tenant),
+            on_change=self._tenant_changed,
+            on_restored=self._tenants_restored,
+        )
         self._class_objects = Reflector(
             kube, TENANT_CLASSES, transform=_reader(parse_class), on_change=self._class_changed
         )
@@ -88,15 +103,33 @@ class ClusterSource:
         while True:
             self._changed.clear()
             publish(self._read())
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._burst_ends()):
+                    await self._changed.wait()
             await asyncio.sleep(_COALESCE)
 
     def _read(self) -> Read[ClusterRow]:
         while self._dirty:
             self._render(self._dirty.pop())
-        read = Read(dict(self._rows), dict(self._rejected))
+        if (ends := self._burst_ends()) is not None and self._now() >= ends:
+            for name in self._leaving:
+                del self._rows[name]
+            self._leaving.clear()
+        read = Read(dict(self._rows), dict(self._rejected), dict(self._problems), dict(self._doubted))
         self._rejected.clear()
         return read
+
+    def _burst_ends(self) -> float | None:
+        """Return when the departures that are kept back go together; None while there is none."""
+        if not self._leaving:
+            return None
+        return min(min(self._leaving.values()) + _LONGEST_BURST, max(self._leaving.values()) + _BURST)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _tenants_restored(self, missing: frozenset[Key]) -> None:
+        self._doubted.update((name, _RESTORED) for _, name in missing)
 
     def _tenant_changed(self, key: Key, before: object, after: object) -> None:
         self._dirty.add(key[1])
@@ -117,9 +150,13 @@ class ClusterSource:
     def _render(self, name: str) -> None:
         seen = self._tenants.items.get(("", name))
         if seen is None or seen.deleting:
-            self._rows.pop(name, None)
             self._problems.pop(name, None)
-        elif isinstance(seen, _Unusable):
+            if name in self._rows:
+                self._leaving.setdefault(name, self._now())
+            return
+        self._leaving.pop(name, None)
+        self._doubted.pop(name, None)
+        if isinstance(seen, _Unusable):
             self._reject(name, "invalid", seen.reason)
         else:
             resolved = resolve(seen, self._classes)

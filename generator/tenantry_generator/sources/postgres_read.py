@@ -27,12 +27,15 @@ _TABLE = """
 SELECT d.oid AS database, d.datname, n.nspname, c.oid AS table, (
     SELECT hashtextextended(r.ev_action::text, 0)
     FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN'
-) AS definition
+) AS definition, ARRAY(SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) p) AS parts
 FROM pg_catalog.pg_database d, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE d.datname = current_database() AND c.oid = to_regclass($1)
 """
 _COLUMNS = """
-SELECT attname, attnum, format_type(atttypid, NULL) FROM pg_catalog.pg_attribute
+SELECT attname, attnum, format_type(atttypid, NULL), ARRAY(
+    SELECT enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = atttypid ORDER BY enumlabel
+)
+FROM pg_catalog.pg_attribute
 WHERE attrelid = $1 AND attname = ANY ($2::text[]) AND NOT attisdropped ORDER BY attname
 """
 _MAY_READ_SYSTEM = "SELECT has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE')"
@@ -74,6 +77,7 @@ async def _identify(connection: asyncpg.Connection, table: Table) -> Identity:
         database=(found["database"], found["datname"]),
         schema=found["nspname"],
         table=found["table"],
-        columns=tuple(Column(*column) for column in columns),
+        columns=tuple(Column(name, number, kind, tuple(labels)) for name, number, kind, labels in columns),
         definition=found["definition"],
+        parts=frozenset(found["parts"]),
     )

@@ -11,21 +11,26 @@ from tenantry.render import Row, render_row
 from tenantry_generator.settings import Table
 from tenantry_generator.sources import Read
 
-__all__ = ["CONFLICTING", "EMPTY", "Record", "Rendering", "qualified", "render", "select"]
+__all__ = ["CONFLICTING", "EMPTY", "LONGEST", "TOO_LONG", "Record", "Rendering", "qualified", "render", "select"]
 
 Record = tuple[str, ...]
 """The text of the tenant column, then of each configured column; NULL is empty."""
 
 EMPTY = "empty_tenant"
 CONFLICTING = "conflicting_rows"
+TOO_LONG = "tenant_too_long"
+
+_SHOWN, _FEW = 80, 3
+
+LONGEST = 1000
+"""Characters of a tenant's raw name. A longer one is a mistake, and would be part of every answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A read, the names that several differing records claim, and each record's row for the next time."""
+    """A read, without what it quarantines, and each record's row for the next time."""
 
     read: Read[Row]
-    conflicts: tuple[str, ...] = ()
     rendered: Mapping[Record, Row] = field(default_factory=dict)
 
 
@@ -44,26 +49,41 @@ def qualified(table: Table) -> str:
 def render(records: Iterable[Record], columns: Sequence[str], known: Mapping[Record, Row]) -> Rendering:
     """Render all records of a table. `known` holds rows of before, so that only what changed costs anything.
 
-    A record without a tenant is left out. Equal records are one; of differing ones for one name the one that sorts
-    first stands, so that the answer does not depend on the order of the table.
+    A record without a tenant belongs to nobody and is left out. Equal records are one; differing ones for one name
+    quarantine that tenant, since nothing tells which is right.
     """
     rejected: Counter[str] = Counter()
-    chosen: dict[str, Record] = {}
+    found: dict[str, list[Record]] = {}
     rendered: dict[Record, Row] = {}
-    conflicts: set[str] = set()
     for record, count in Counter(records).items():
         if not record[0].strip():
             rejected[EMPTY] += count
             continue
         row = known.get(record) or render_row(record[0], dict(zip(columns, record[1:], strict=True)))
         rendered[record] = row
-        other = chosen.setdefault(row["name"], record)
-        if other != record:
-            rejected[CONFLICTING] += 1
-            conflicts.add(row["name"])
-            chosen[row["name"]] = min(other, record)
-    rows = {name: rendered[record] for name, record in chosen.items()}
-    return Rendering(Read(rows, dict(rejected)), tuple(sorted(conflicts)), rendered)
+        found.setdefault(row["name"], []).append(record)
+    rows: dict[str, Row] = {}
+    quarantined: dict[str, str] = {}
+    for name, claims in found.items():
+        if len(claims) > 1:
+            rejected[CONFLICTING] += len(claims)
+            quarantined[name] = _conflict(claims, columns)
+        elif len(claims[0][0]) > LONGEST:
+            rejected[TOO_LONG] += 1
+            quarantined[name] = f"the tenant's name is longer than {LONGEST} characters"
+        else:
+            rows[name] = rendered[claims[0]]
+    return Rendering(Read(rows, dict(rejected), quarantined), rendered)
+
+
+def _conflict(claims: Sequence[Record], columns: Sequence[str]) -> str:
+    """Return what differs between the records of one name, the same text whatever their order."""
+    if len({record[0] for record in claims}) > 1:
+        shown = ", ".join(repr(raw[:_SHOWN]) for raw in sorted({record[0] for record in claims})[:_FEW])
+        return f"several tenants lead to this name: {shown}; rename one"
+    values = zip(*(record[1:] for record in claims), strict=True)
+    differing = [column for column, held in zip(columns, values, strict=True) if len(set(held)) > 1]
+    return f"{len(claims)} rows of this tenant differ in {', '.join(differing)}; leave one of them"
 
 
 def _quote(identifier: str) -> str:
