@@ -1,7 +1,7 @@
 """Everything that makes rows seem to be gone while no tenant has left: each is an error, and takes nobody away.
 
-What changes the rows themselves, as TRUNCATE does, is no error: it is a departure, and the guard's to judge. A proxy that
-adds a LIMIT can't be told from either.
+What changes the rows themselves, as TRUNCATE does, is no error: it is a departure, and the guard's to judge. A proxy
+that adds a LIMIT can't be told from that.
 """
 
 import re
@@ -65,7 +65,8 @@ CASES = {
     ),
     "another search_path": Case(
         "CREATE SCHEMA app; CREATE TABLE app.organization AS TABLE organization WITH NO DATA;"
-        f"GRANT SELECT ON app.organization TO reader; GRANT USAGE ON SCHEMA app TO reader; ALTER ROLE reader SET search_path = app; {RECONNECT}",
+        "GRANT SELECT ON app.organization TO reader; GRANT USAGE ON SCHEMA app TO reader;"
+        f"ALTER ROLE reader SET search_path = app; {RECONNECT}",
         f'table "organization" was found in the schema "public" and now is in "app"; correct the search_path, '
         f"name the schema in TENANTRY_TABLE, {ACCEPT}",
         undo=f"ALTER ROLE reader RESET search_path; {RECONNECT}",
@@ -134,8 +135,9 @@ CASES = {
         "{address} answered: division by zero (SQLSTATE 22012)",
         undo="UPDATE divisor SET value = 1",
         before="CREATE TABLE divisor (value int); INSERT INTO divisor VALUES (1);"
-        "CREATE VIEW tenants AS SELECT tenant, (status || left((n / CASE WHEN n > 2500 THEN value ELSE 1 END)::text, 0))"
-        " AS status FROM divisor, (SELECT tenant, status, 1 AS n FROM organization UNION ALL"
+        "CREATE VIEW tenants AS"
+        " SELECT tenant, (status || left((n / CASE WHEN n > 2500 THEN value ELSE 1 END)::text, 0)) AS status"
+        " FROM divisor, (SELECT tenant, status, 1 AS n FROM organization UNION ALL"
         " SELECT 'more-' || n, 'active', n FROM generate_series(1, 3000) n) AS rows",
         table="tenants",
     ),

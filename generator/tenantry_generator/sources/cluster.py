@@ -17,7 +17,7 @@ from tenantry.classes import Reason, resolve
 from tenantry.errors import InvalidTenant, NotFound
 from tenantry.kube import Kube
 from tenantry.model import TenantClass, parse_class, parse_tenant
-from tenantry.reflector import Key, Reflector
+from tenantry.reflector import Key, Reflector, Timing
 from tenantry.render import CLUSTER, ClusterRow, render_tenant
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import get_logger
@@ -49,7 +49,7 @@ class ClusterSource:
 
     name = CLUSTER
 
-    def __init__(self, kube: Kube, *, columns: Sequence[str]) -> None:
+    def __init__(self, kube: Kube, *, columns: Sequence[str], timing: Timing | None = None) -> None:
         self._columns = tuple(columns)
         self._rows: dict[str, ClusterRow] = {}
         self._classes: dict[str, TenantClass] = {}
@@ -65,9 +65,10 @@ class ClusterSource:
             transform=_reader(parse_tenant),
             on_change=self._tenant_changed,
             on_restored=self._tenants_restored,
+            timing=timing,
         )
         self._class_objects = Reflector(
-            kube, TENANT_CLASSES, transform=_reader(parse_class), on_change=self._class_changed
+            kube, TENANT_CLASSES, transform=_reader(parse_class), on_change=self._class_changed, timing=timing
         )
 
     @property

@@ -38,8 +38,8 @@ _IN_LOG = 20
 class Timing:
     """Seconds. `poll`: a full read at least so often. `connect`, `command`, `read`, `answer`: deadlines.
 
-    `heartbeat`: so often an idle connection is asked for a sign of life, within `answer`. The kernel notices a host that
-    has vanished, but not a proxy that takes bytes and passes none on.
+    `heartbeat`: so often an idle connection is asked for a sign of life, within `answer`. The kernel notices a host
+    that has vanished, but not a proxy that takes bytes and passes none on.
     """
 
     poll: float = 30.0
