@@ -80,6 +80,24 @@ async def test_rows_that_cannot_be_used_shorten_nothing(dsn: str) -> None:
         assert follower.reads[-1].quarantined == {}
 
 
+async def test_a_row_that_is_no_text_keeps_its_last_good_one_and_freezes_nobody(postgres: Postgres) -> None:
+    name = f"generator-{secrets.token_hex(4)}"
+    await execute(postgres.dsn(), f"CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' TEMPLATE template0")
+    dsn = postgres.dsn(name)
+    try:
+        await execute(dsn, TABLE, "INSERT INTO organization VALUES ('acme', 'activé'), ('beta', 'x')")
+        async with following(dsn) as follower:
+            await follower.has("acme", "beta")
+            bytes_of_latin_1 = "SET client_encoding = 'SQL_ASCII'; UPDATE organization SET status = E'\\xe9'"
+            await execute(dsn, f"{bytes_of_latin_1} WHERE tenant = 'acme'; INSERT INTO organization VALUES ('gamma')")
+            await follower.has("acme", "beta", "gamma")
+            assert follower.reads[-1].rows["acme"]["status"] == "activé"
+            assert follower.reads[-1].quarantined == {"acme": "not UTF-8: status"}
+            assert follower.source.problem is None
+    finally:
+        await postgres.drop_database(name)
+
+
 async def test_a_notification_wakes_the_source(dsn: str) -> None:
     await execute(dsn, TABLE)
     async with following(dsn, timing=WOKEN) as follower:

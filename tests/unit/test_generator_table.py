@@ -4,7 +4,7 @@ from itertools import permutations
 
 from tenantry.names import slug
 from tenantry_generator.settings import Table
-from tenantry_generator.sources.table import LONGEST, Record, Rendering, render, select
+from tenantry_generator.sources.table import LONGEST, Record, Rendering, decode, render, select
 
 COLUMNS = ("status",)
 
@@ -69,3 +69,11 @@ def test_an_unchanged_record_is_not_rendered_again() -> None:
     assert now.read.rows["a"] is before.read.rows["a"]
     assert now.read.rows["b"]["status"] == "trial"
     assert len(now.rendered) == 2
+
+
+def test_a_record_that_is_no_text_is_quarantined_and_one_whose_tenant_is_none_belongs_to_nobody() -> None:
+    bad = decode([b"acme", b"caf\xe9"])
+    result = rendering(bad, decode([b"caf\xe9", b"active"]), decode(["café".encode(), b"active"]))
+    assert [row["tenant"] for row in result.read.rows.values()] == ["café"]
+    assert result.read.quarantined == {"acme": "not UTF-8: status"}
+    assert (result.read.rejected, result.nameless) == ({"not_utf8": 2}, 1)

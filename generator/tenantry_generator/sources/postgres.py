@@ -23,7 +23,7 @@ from tenantry_generator.sources.departures import Reading, State, difference, lo
 from tenantry_generator.sources.postgres_connect import Connector, disconnect
 from tenantry_generator.sources.postgres_errors import FAILURES, explain
 from tenantry_generator.sources.postgres_read import read_table, standby
-from tenantry_generator.sources.table import EMPTY, Record, Rendering, render
+from tenantry_generator.sources.table import Record, Rendering, render
 
 __all__ = ["CHANNEL", "PostgresSource", "Timing"]
 
@@ -159,7 +159,7 @@ class PostgresSource:
         if self.problem is not None:
             log.info("Postgres is read again", table=str(self._table))
         self.problem = None
-        nameless = rendering.read.rejected.get(EMPTY, 0)
+        nameless = rendering.nameless
         if (nameless, state.quarantined) != self._reported and (nameless or state.quarantined):
             log.warning(
                 "some rows can't be published: their tenants stay as they were last good",

@@ -7,7 +7,7 @@ import asyncpg
 from tenantry_generator.errors import SourceError
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources.departures import Column, Identity
-from tenantry_generator.sources.table import Record, qualified, select
+from tenantry_generator.sources.table import Record, decode, qualified, select
 
 __all__ = ["read_table", "standby"]
 
@@ -23,6 +23,8 @@ _SETTINGS = (
     "SET LOCAL extra_float_digits = 1",
     "SET LOCAL bytea_output = 'hex'",
 )
+# A database of the encoding SQL_ASCII holds any bytes, and would fail the whole read for one that is no UTF-8.
+_SERVER = "SELECT pg_is_in_recovery() AS standby, getdatabaseencoding() = 'SQL_ASCII' AS raw"
 _TABLE = """
 SELECT d.oid AS database, d.datname, n.nspname, c.oid AS table, (
     SELECT hashtextextended(r.ev_action::text, 0)
@@ -48,13 +50,14 @@ async def read_table(connection: asyncpg.Connection, database: Database, table: 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for setting in _SETTINGS:
             await connection.execute(setting)
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        server: Any = await connection.fetchrow(_SERVER)
+        if server["standby"]:
             raise standby(database)
         # The cursor locks the table, so from here on nothing can take its place or change its columns.
-        cursor = await connection.cursor(select(table))
+        cursor = await connection.cursor(select(table, raw=server["raw"]))
         identity = await _identify(connection, table)
         while page := await cursor.fetch(_PAGE):
-            records += map(tuple, page)
+            records += map(decode if server["raw"] else tuple, page)
     return identity, records
 
 
