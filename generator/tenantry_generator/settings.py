@@ -41,13 +41,15 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAME = "letters, digits and _, not starting with a digit, written as the catalog has it"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _HIDDEN = "(hidden)"
+_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """How to reach Postgres: `arguments` are those of asyncpg.connect; the rest is for messages.
+    """How to reach Postgres: `arguments` are those of asyncpg.connect; the rest but `hosts` is for messages.
 
-    `user_setting`, `name_setting` and `address_setting` are the variables to look at when that part is wrong.
+    `user_setting`, `name_setting` and `address_setting` are the variables to look at when that part is wrong. `hosts`:
+    each host and port where there are several, one of which is the primary.
     """
 
     arguments: Mapping[str, str | int | None] = field(repr=False)
@@ -57,6 +59,7 @@ class Database:
     user_setting: str
     name_setting: str
     address_setting: str
+    hosts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ def _columns(env: Environment) -> tuple[str, ...]:
 def _database(env: Environment) -> Database:
     if url := env.text(_DATABASE_URL):
         return _database_of_url(url)
-    host, port = env.text("DB_HOST", "localhost"), env.integer("DB_PORT", 5432, low=1, high=65535)
+    host, port = env.text("DB_HOST", "localhost"), env.integer("DB_PORT", _PORT, low=1, high=65535)
     user, name = env.text("DB_USER", "postgres"), env.text("DB_NAME", "organization")
     password = env.text("DB_PASSWORD") or None
     return Database(
@@ -206,7 +209,15 @@ def _database_of_url(url: str) -> Database:
         user_setting=_DATABASE_URL,
         name_setting=_DATABASE_URL,
         address_setting=_DATABASE_URL,
+        hosts=tuple(map(_host, hosts.split(","))) if "," in hosts else (),
     )
+
+
+def _host(text: str) -> tuple[str, int]:
+    """Return the name and the port of HOST[:PORT]; an address of IPv6 is in brackets."""
+    bracketed = re.fullmatch(r"\[(.+)\](?::(\d+))?", text)
+    name, port = bracketed.groups() if bracketed else text.partition(":")[::2]
+    return name, int(port or _PORT)
 
 
 def _valid_hosts(hosts: str) -> bool:

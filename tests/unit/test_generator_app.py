@@ -92,6 +92,20 @@ async def service() -> AsyncIterator[Service]:
         yield service
 
 
+@pytest.mark.parametrize("source", ["row", "none"])
+async def test_a_quarantined_tenant_is_served_as_it_was_and_is_no_departure(service: Service, source: str) -> None:
+    service.tenants("lima")
+    service.rows("acme", "beta", status="active")
+    told = {"acme": render_row("acme", {"status": "degraded"})} if source == "row" else {}
+    beta = render_row("beta", {"status": "changed"})
+    service.database.publish(
+        Read({**told, "beta": beta}, quarantined={"acme": "2 rows differ", "new": "2 rows differ"})
+    )
+    served = {element["name"]: element["status"] for element in (await service.ask())[1]["output"]["parameters"]}
+    assert served == {"acme": "active", "beta": "changed", "lima": "active"}
+    assert 'tenantry_guard_held_tenants{source="postgres"} 0.0' in await service.metrics()
+
+
 async def test_nothing_is_answered_until_every_source_has_been_read(service: Service) -> None:
     service.database.problem = 'table "organization" does not exist: create it or correct TENANTRY_TABLE'
     waiting = (

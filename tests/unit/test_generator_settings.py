@@ -48,6 +48,9 @@ def test_a_database_url_wins_over_the_single_settings() -> None:
 def test_a_url_may_name_several_hosts_and_an_address_of_ipv6() -> None:
     database = load(TENANTRY_DATABASE_URL="postgres://a:b@one:5432,[::1]:5433/app?sslmode=verify-full").database
     assert database.address == "one:5432,[::1]:5433"
+    assert database.hosts == (("one", 5432), ("::1", 5433))
+    assert load(TENANTRY_DATABASE_URL="postgres://a:b@one,two/app").database.hosts == (("one", 5432), ("two", 5432))
+    assert load(TENANTRY_DATABASE_URL="postgres://a:b@one:5433/app").database.hosts == ()
 
 
 def test_a_table_may_have_a_schema() -> None:
