@@ -7,7 +7,7 @@ body whose length is not known before it starts.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -22,8 +22,9 @@ from tenantry_generator.contract import (
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
-from tenantry_generator.query import accepted_parameters, parse_query
+from tenantry_generator.sources.clusters import Clusters
 
 __all__ = ["GETPARAMS", "make_app"]
 
@@ -36,14 +37,18 @@ _BODY_DEADLINE = 10.0
 _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
-_ACCEPTED = web.AppKey[Collection[str]]("accepted")
+_ACCEPTED = web.AppKey("accepted", Accepted)
+_CLUSTERS = web.AppKey("clusters", Clusters)
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
 
-def make_app(*, publisher: Publisher, tokens: Tokens, metrics: Metrics, columns: Sequence[str]) -> web.Application:
-    """Return the application; while it runs it follows the publisher's sources."""
+def make_app(
+    *, publisher: Publisher, clusters: Clusters, tokens: Tokens, metrics: Metrics, columns: Sequence[str]
+) -> web.Application:
+    """Return the application; while it runs it follows the publisher's sources, and the clusters' namespaces."""
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
+    app[_CLUSTERS] = clusters
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
     app[_ACCEPTED] = accepted_parameters(columns)
@@ -59,7 +64,7 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    query = parse_query(call.parameters, request.app[_ACCEPTED])
+    query = request.app[_CLUSTERS].bind(parse_query(call.parameters, request.app[_ACCEPTED]))
     return _json(200, request.app[_PUBLISHER].current().answer(query))
 
 
@@ -127,8 +132,12 @@ def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> we
 
 
 async def _follow_sources(app: web.Application) -> AsyncIterator[None]:
-    following = asyncio.create_task(app[_PUBLISHER].run(), name="sources")
+    following = [
+        asyncio.create_task(app[_PUBLISHER].run(), name="sources"),
+        asyncio.create_task(app[_CLUSTERS].run(), name="namespaces"),
+    ]
     yield
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    for task in following:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
