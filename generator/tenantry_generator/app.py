@@ -22,6 +22,7 @@ from tenantry_generator.contract import (
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.openapi import OPENAPI, load_openapi
 from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.sources.clusters import Clusters
@@ -38,6 +39,7 @@ _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
 _ACCEPTED = web.AppKey("accepted", Accepted)
+_DOCUMENT = web.AppKey("openapi", bytes)
 _CLUSTERS = web.AppKey("clusters", Clusters)
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
@@ -52,7 +54,9 @@ def make_app(
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
     app[_ACCEPTED] = accepted_parameters(columns)
+    app[_DOCUMENT] = load_openapi()
     app.router.add_post(GETPARAMS, _getparams)
+    app.router.add_get(OPENAPI, _openapi)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -80,6 +84,10 @@ async def _body(request: web.Request) -> bytes:
         raise Refused(400, "the body did not arrive whole") from None
     except web.HTTPRequestEntityTooLarge:
         raise Refused(413, f"the body is longer than {BODY_LIMIT} bytes") from None
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _json(200, request.app[_DOCUMENT])
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ Each test makes an ApplicationSet as a user would write it and looks at the fiel
 """
 
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -75,8 +76,8 @@ async def applications(world: World) -> dict[str, Body]:
     return {item["metadata"]["name"]: item for item in items if item["metadata"]["name"] in owned}
 
 
-async def hooli(world: World) -> None:
-    """Add a Tenant with a bit of everything."""
+async def hooli(world: World, name: str = "hooli") -> None:
+    """Add a Tenant with a bit of everything. Its namespaces outlive it, and no other test's Tenant gets them."""
     spec = {
         "displayName": "Hooli Inc.",
         "namespaces": {"items": [{"name": "prod"}, {"name": "test"}]},
@@ -89,9 +90,9 @@ async def hooli(world: World) -> None:
             "chart": {"replicas": 30000000, "hosts": ["a.example", "b.example"]},
         },
     }
-    body = {"metadata": {"name": "hooli", "labels": {"tier": "gold", "ring": "1"}}, "spec": spec}
+    body = {"metadata": {"name": name, "labels": {"tier": "gold", "ring": "1"}}, "spec": spec}
     await world.kube.apply(TENANTS, body, field_manager="test")
-    await world.serves(*article.TENANTS, *TWO, "hooli")
+    await world.serves(*article.TENANTS, *TWO, name)
 
 
 GO = {
@@ -261,27 +262,29 @@ async def test_tenants_are_chosen_by_their_labels_and_divided_into_shards(world:
 
 
 async def test_each_namespace_of_a_tenant_becomes_an_application_and_follows_it(world: World) -> None:
-    await hooli(world)
+    name = f"h{secrets.token_hex(4)}"
+    await hooli(world, name)
     await world.kube.apply(
-        NAMESPACES, {"metadata": {"name": "hooli-prod", "labels": {"stage": "prod"}}}, field_manager="somebody"
+        NAMESPACES, {"metadata": {"name": f"{name}-prod", "labels": {"stage": "prod"}}}, field_manager="somebody"
     )
-    copied = {"metadata": {"name": "typed-in", "labels": {"tenantry.dev/tenant": "hooli", "stage": "prod"}}}
+    copied = {"metadata": {"name": f"{name}-copied", "labels": {"tenantry.dev/tenant": name, "stage": "prod"}}}
     await world.kube.apply(NAMESPACES, copied, field_manager="somebody")
 
     async def expanded(**parameters: object) -> list[str]:
-        status, answer = await world.generator.getparams({"expand": "namespace", "tenant": "hooli", **parameters})
+        status, answer = await world.generator.getparams({"expand": "namespace", "tenant": name, **parameters})
         assert status == 200, answer
         return [each["namespace"] for each in answer["output"]["parameters"]]
 
     async def both() -> bool:
-        return await expanded() == ["hooli-prod", "hooli-test"]
+        assert await expanded() == [f"{name}-prod", f"{name}-test"]
+        return True
 
     async def labelled() -> bool:
-        return await expanded(labelSelector="stage in (prod)") == ["hooli-prod"]
+        return await expanded(labelSelector="stage in (prod)") == [f"{name}-prod"]
 
     await eventually(both, within=20, what="the operator has made both namespaces, and the copied label counts nothing")
     await eventually(labelled, within=10, what="the label is seen")
-    generator = plugin(expand="namespace", labelSelector={"matchLabels": {"stage": "prod"}})
+    generator = plugin(tenant=name, expand="namespace", labelSelector={"matchLabels": {"stage": "prod"}})
     async with application_set(
         world,
         generator,
@@ -289,9 +292,9 @@ async def test_each_namespace_of_a_tenant_becomes_an_application_and_follows_it(
         namespace="{{ .namespace }}",
         annotations={"of": "{{ .name }}@{{ .cluster }}/{{ .parameters.account }}"},
     ) as found:
-        assert set(found) == {"c-hooli-prod"}
-        assert found["c-hooli-prod"]["spec"]["destination"]["namespace"] == "hooli-prod"
-        assert found["c-hooli-prod"]["metadata"]["annotations"]["of"] == "hooli@in-cluster/9007199254740993"
+        assert set(found) == {f"c-{name}-prod"}
+        assert found[f"c-{name}-prod"]["spec"]["destination"]["namespace"] == f"{name}-prod"
+        assert found[f"c-{name}-prod"]["metadata"]["annotations"]["of"] == f"{name}@in-cluster/9007199254740993"
 
 
 async def test_an_empty_answer_deletes_nothing_where_it_is_asked_to_fail(world: World) -> None:
