@@ -264,9 +264,6 @@ async def test_tenants_are_chosen_by_their_labels_and_divided_into_shards(world:
 async def test_each_namespace_of_a_tenant_becomes_an_application_and_follows_it(world: World) -> None:
     name = f"h{secrets.token_hex(4)}"
     await hooli(world, name)
-    await world.kube.apply(
-        NAMESPACES, {"metadata": {"name": f"{name}-prod", "labels": {"stage": "prod"}}}, field_manager="somebody"
-    )
     copied = {"metadata": {"name": f"{name}-copied", "labels": {"tenantry.dev/tenant": name, "stage": "prod"}}}
     await world.kube.apply(NAMESPACES, copied, field_manager="somebody")
 
@@ -283,6 +280,8 @@ async def test_each_namespace_of_a_tenant_becomes_an_application_and_follows_it(
         return await expanded(labelSelector="stage in (prod)") == [f"{name}-prod"]
 
     await eventually(both, within=20, what="the operator has made both namespaces, and the copied label counts nothing")
+    labels = {"metadata": {"name": f"{name}-prod", "labels": {"stage": "prod"}}}
+    await world.kube.apply(NAMESPACES, labels, field_manager="somebody")
     await eventually(labelled, within=10, what="the label is seen")
     generator = plugin(tenant=name, expand="namespace", labelSelector={"matchLabels": {"stage": "prod"}})
     async with application_set(

@@ -92,7 +92,16 @@ async def test_the_generator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube
 ) -> None:
     await generator.start()
-    assert used(control_plane, "tenantry-generator") == await granted(kube, "tenantry-generator", identities.namespace)
+    rights = await granted(kube, "tenantry-generator", identities.namespace)
+
+    async def all_used() -> bool:
+        return used(control_plane, "tenantry-generator") == rights
+
+    try:
+        await eventually(all_used, within=15, what="exactly the rights granted are used")
+    except AssertionError as error:
+        differing = sorted(rights ^ used(control_plane, "tenantry-generator"))
+        raise AssertionError(f"{error}; differing: {differing}") from None
 
 
 async def test_no_right_is_a_wildcard_or_a_way_to_more(kube: Kube, identities: Identities) -> None:
