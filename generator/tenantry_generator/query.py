@@ -16,8 +16,9 @@ from tenantry_generator.shard import Shard
 
 __all__ = ["Query", "text_of"]
 
+_NAMESPACE = "namespace"
 _ALWAYS = frozenset({"tenant", "name"})
-_ALWAYS_EXPANDED = _ALWAYS | {"namespace", CLUSTER_KEY}
+_ALWAYS_EXPANDED = _ALWAYS | {_NAMESPACE, CLUSTER_KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,32 @@ class Query:
         """Return the same query, told which namespaces there are in the cluster that it names."""
         return replace(self, places=places)
 
+    @property
+    def of_tenants(self) -> "Query":
+        """The query for the tenants alone that this one finds, before it is told how to show them.
+
+        It needs no namespaces, so it can be asked at any time: what leaves it are tenants that no longer match.
+        """
+        wanted = self.wanted if self.expansion is None else _without_namespace(self.wanted)
+        return Query(wanted, self.selector, self.shard)
+
     def elements(self, rows: Mapping[str, Row]) -> Mapping[str, Row]:
         """Return the elements of the answer by key, in order; `rows` itself when they are all of them.
 
         NotReady: namespaces are asked for, and it is not known which there are.
         """
-        found = self._found(rows)
-        if self.fields is not None:
-            kept = self.fields | self._always
-            return {key: {name: row[name] for name in row if name in kept} for key, row in found}
-        return rows if self._is_everything else dict(found)
+        return self.shaped(self.of_tenants._matching(rows))
+
+    def shaped(self, tenants: Mapping[str, Row]) -> Mapping[str, Row]:
+        """Return the elements for `tenants`, those that `of_tenants` finds; `tenants` itself if they are shown whole.
+
+        NotReady as in `elements`.
+        """
+        found = tenants if self.expansion is None else dict(self._expanded(tenants, self.expansion))
+        if self.fields is None:
+            return found
+        kept = self.fields | self._always
+        return {key: {name: row[name] for name in row if name in kept} for key, row in found.items()}
 
     def require(self, elements: Mapping[str, Row]) -> None:
         """Raise NotReady if the request wants an empty answer to be an error, and this is one."""
@@ -73,34 +90,31 @@ class Query:
     def _always(self) -> frozenset[str]:
         return _ALWAYS if self.expansion is None else _ALWAYS_EXPANDED
 
-    @property
-    def _is_everything(self) -> bool:
-        narrowed = self.wanted or self.selector.requirements or self.shard
-        return not narrowed and self.expansion is None
-
-    def _found(self, rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
-        if self.expansion is None:
-            yield from self._tenants(rows, self.wanted)
-            return
+    def _expanded(self, tenants: Mapping[str, Row], expansion: Expansion) -> Iterator[tuple[str, Row]]:
         if self.places is None:
-            raise NotReady(f"the namespaces of the cluster {self.expansion.cluster} have not been read yet")
-        # Under `namespace` an expanded element has its own, so that one is compared last.
-        of_tenant = {key: choices for key, choices in self.wanted.items() if key != "namespace"}
-        wanted = self.wanted.get("namespace")
-        for key, element in expand(self._tenants(rows, of_tenant), self.expansion, self.places):
-            if wanted is None or element["namespace"] in wanted:
+            raise NotReady(f"the namespaces of the cluster {expansion.cluster} have not been read yet")
+        # Under `namespace` such an element has its own, which is compared here and not with its tenant's.
+        wanted = self.wanted.get(_NAMESPACE)
+        for key, element in expand(tenants.items(), expansion, self.places):
+            if wanted is None or element[_NAMESPACE] in wanted:
                 yield key, element
 
-    def _tenants(self, rows: Mapping[str, Row], wanted: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, Row]]:
-        conditions = tuple(wanted.items())
+    def _matching(self, rows: Mapping[str, Row]) -> Mapping[str, Row]:
+        conditions = tuple(self.wanted.items())
         selector = self.selector if self.selector.requirements else None
-        for name, row in rows.items():
-            if self.shard is not None and not self.shard.has(name):
-                continue
-            if selector is not None and not selector.matches(row["labels"]):
-                continue
-            if all(text_of(row[key]) in choices for key, choices in conditions):
-                yield name, row
+        if not conditions and selector is None and self.shard is None:
+            return rows
+        return {
+            name: row
+            for name, row in rows.items()
+            if (self.shard is None or self.shard.has(name))
+            and (selector is None or selector.matches(row["labels"]))
+            and all(text_of(row[key]) in choices for key, choices in conditions)
+        }
+
+
+def _without_namespace(wanted: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    return {key: choices for key, choices in wanted.items() if key != _NAMESPACE}
 
 
 def text_of(scalar: str | bool) -> str:

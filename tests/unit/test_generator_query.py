@@ -118,6 +118,17 @@ def test_namespaces_that_nobody_has_read_are_no_empty_answer() -> None:
         ask(expand="namespace").elements(ROWS)
 
 
+def test_the_tenants_of_a_query_can_be_told_without_its_namespaces_and_shown_afterwards() -> None:
+    query = ask(labelSelector="env=prod", plan="large", namespace=["acme-prod", "gone"], fields=["plan"])
+    tenants = query.of_tenants
+    assert tenants == ask(plan="large")
+    assert list(tenants.elements(ROWS)) == ["acme", "gamma"]
+    bound = query.bound(PLACES)
+    assert bound.shaped(tenants.elements(ROWS)) == bound.elements(ROWS)
+    assert list(bound.elements(ROWS)) == ["acme/acme-prod"]
+    assert ask(status="active").shaped(ROWS) is ROWS
+
+
 def test_an_empty_answer_is_an_error_to_whoever_asks_for_that() -> None:
     query = ask(status="gone", failOnEmpty="true")
     with pytest.raises(NotReady) as caught:
