@@ -317,9 +317,13 @@ async def test_a_mistyped_input_is_an_error_that_names_what_is_accepted(world: W
     async with application_set(world, plugin(source="cluster"), name="c-{{ .name }}") as before:
         patch = {"spec": {"generators": [plugin(sourc="cluster")]}}
         await world.kube.merge_patch(APPLICATION_SETS, "contract", patch, NAMESPACE)
-        refreshed = await world.argocd.refresh("contract")
         message = 'API error with status code 400: input.parameters: unknown parameter "sourc"; accepted are tenant, '
-        assert message in refreshed.message
+
+        async def refused() -> bool:
+            # A reconcile that began before the patch may answer to the first refresh.
+            return message in (await world.argocd.refresh("contract")).message
+
+        await eventually(refused, within=40, what="the ApplicationSet says what is wrong")
         assert set(await applications(world)) == set(before)
 
 

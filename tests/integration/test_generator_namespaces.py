@@ -14,7 +14,7 @@ from tenantry.resources import NAMESPACES, TENANTS
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities
-from tests.support.tenantry import Generator
+from tests.support.tenantry import Generator, Operator
 
 ONE = "one-of-the-others"
 
@@ -27,19 +27,28 @@ def directory(tmp_path: Path) -> Path:
     return found
 
 
+async def apply(kube: Kube, name: str, *items: str) -> None:
+    """Apply a Tenant with these namespaces."""
+    spec = {"namespaces": {"items": [{"name": item} for item in items]}, "parameters": {"size": 3}}
+    await kube.apply(TENANTS, {"metadata": {"name": name}, "spec": spec}, field_manager="test")
+
+
 @pytest.fixture
-async def tenant(kube: Kube) -> AsyncIterator[str]:
-    """A Tenant with a namespace that the operator's field manager labelled, and one that somebody else did."""
+async def tenant(kube: Kube, operator: Operator) -> AsyncIterator[str]:
+    """A Tenant with two namespaces that the operator made, and one that somebody else labelled as its."""
     name = f"n{secrets.token_hex(4)}"
-    await kube.apply(TENANTS, {"metadata": {"name": name}, "spec": {"parameters": {"size": 3}}}, field_manager="test")
-    for namespace, manager in ((f"{name}-given", "tenantry-operator"), (f"{name}-copied", "somebody")):
-        labels = {"tenantry.dev/tenant": name, "env": "prod"}
-        await kube.apply(NAMESPACES, {"metadata": {"name": namespace, "labels": labels}}, field_manager=manager)
+    labels = {"tenantry.dev/tenant": name, "env": "prod"}
+    await kube.apply(NAMESPACES, {"metadata": {"name": f"{name}-copied", "labels": labels}}, field_manager="somebody")
+    await apply(kube, name, "given", "spare")
+
+    async def made() -> bool:
+        return all([await kube.get(NAMESPACES, f"{name}-{item}") for item in ("given", "spare")])
+
+    await eventually(made, within=20, what="the operator has made the namespaces")
+    await kube.merge_patch(NAMESPACES, f"{name}-given", {"metadata": {"labels": {"env": "prod"}}})
     yield name
-    await kube.merge_patch(TENANTS, name, {"metadata": {"finalizers": []}})
     await kube.delete(TENANTS, name)
-    for namespace in (f"{name}-given", f"{name}-copied"):
-        await kube.merge_patch(NAMESPACES, namespace, {"metadata": {"labels": {"tenantry.dev/tenant": None}}})
+    await kube.merge_patch(NAMESPACES, f"{name}-copied", {"metadata": {"labels": {"tenantry.dev/tenant": None}}})
 
 
 @pytest.fixture
@@ -73,7 +82,7 @@ async def test_only_what_the_operator_labelled_is_a_tenant_s_namespace(generator
     async def seen() -> list[dict[str, Any]]:
         return await elements(generator, tenant=tenant, expand="namespace", labelSelector="env in (prod,test)")
 
-    (element,) = await eventually(seen, within=10, what="the tenant's namespace")
+    (element,) = await eventually(seen, within=20, what="the tenant's namespace")
     (whole,) = await elements(generator, tenant=tenant)
     assert element == {**whole, "namespace": f"{tenant}-given", "cluster": "in-cluster"}
     assert element["parameters"] == {"size": "3"}
@@ -83,18 +92,18 @@ async def test_only_what_the_operator_labelled_is_a_tenant_s_namespace(generator
 async def test_a_namespace_follows_its_labels_and_leaves_with_them(
     generator: Generator, tenant: str, kube: Kube
 ) -> None:
-    name = f"{tenant}-given"
+    name, spare = f"{tenant}-given", f"{tenant}-spare"
 
     async def shown() -> bool:
         found = await elements(generator, tenant=tenant, labelSelector="env=test")
         return [each["namespace"] for each in found] == [name]
 
     async def gone() -> bool:
-        return await elements(generator, tenant=tenant, expand="namespace") == []
+        return [each["namespace"] for each in await elements(generator, tenant=tenant, expand="namespace")] == [spare]
 
     await kube.merge_patch(NAMESPACES, name, {"metadata": {"labels": {"env": "test"}}})
     await eventually(shown, within=10, what="the changed label is followed")
-    await kube.merge_patch(NAMESPACES, name, {"metadata": {"labels": {"tenantry.dev/tenant": None}}})
+    await apply(kube, tenant, "spare")  # the operator lets go of the other one
     await eventually(gone, within=10, what="the namespace has left")
 
 
@@ -111,6 +120,7 @@ async def test_another_cluster_is_asked_for_by_the_name_of_its_kubeconfig(
         assert [(each["namespace"], each["cluster"]) for each in found] == [
             (f"{tenant}-copied", ONE),
             (f"{tenant}-given", ONE),
+            (f"{tenant}-spare", ONE),
         ]
         return True
 
@@ -139,6 +149,6 @@ async def test_a_cluster_that_can_t_be_reached_freezes_only_the_answers_that_nam
     (directory / "down").write_text(control_plane.kubeconfig.read_text())
 
     async def mended() -> bool:
-        return len(await elements(generator, tenant=tenant, cluster="down")) == 2
+        return len(await elements(generator, tenant=tenant, cluster="down")) == 3
 
     await eventually(mended, within=30, what="the mended kubeconfig is used")
