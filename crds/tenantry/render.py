@@ -15,6 +15,8 @@ from tenantry.names import slug
 
 __all__ = [
     "CLUSTER",
+    "FIXED",
+    "INPUTS",
     "POSTGRES",
     "RESERVED",
     "STATUS",
@@ -33,7 +35,7 @@ CLUSTER = "cluster"
 POSTGRES = "postgres"
 STATUS = "status"
 
-_FIXED = (
+FIXED = (
     "tenant",
     "name",
     "displayName",
@@ -49,8 +51,14 @@ _FIXED = (
     "owners",
     "parameters",
 )
-RESERVED = frozenset((*_FIXED, "generator", "values"))
-"""Keys that no configured column may have, but for `status`. Argo CD puts `generator` and `values` there itself."""
+"""The keys of every element, in order."""
+INPUTS = ("selector", "shard", "expand", "cluster", "labelSelector", "fields", "failOnEmpty")
+"""What a request is put with, besides the keys that it filters by."""
+RESERVED = frozenset((*FIXED, *INPUTS, "generator", "values"))
+"""Keys that no configured column may have, but for `status`.
+
+An element of a namespace has `cluster` too; Argo CD puts `generator` and `values` there itself.
+"""
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

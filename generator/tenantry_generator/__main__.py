@@ -26,6 +26,7 @@ from tenantry_generator.role import LEASE, Role
 from tenantry_generator.role_label import RoleLabel
 from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
+from tenantry_generator.sources.clusters import Clusters
 from tenantry_generator.sources.postgres import PostgresSource
 
 __all__ = ["main"]
@@ -64,15 +65,24 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         tokens = Tokens(literal=settings.auth_token, directory=settings.token_dir)
         columns = settings.table.columns
-        cluster = database = None
+        kube = cluster = database = None
         if CLUSTER in settings.sources:
-            cluster = ClusterSource(await stack.enter_async_context(await Kube.connect()), columns=columns)
+            kube = await stack.enter_async_context(await Kube.connect())
+            cluster = ClusterSource(kube, columns=columns)
         if POSTGRES in settings.sources:
             database = PostgresSource(settings.database, settings.table)
         publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
+        clusters = Clusters(own=kube, directory=settings.clusters_dir, metrics=metrics)
         role = await _role(settings, stack)
         metrics.answering.set_function(role.answering)
-        app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns, why_not=role.why_not)
+        app = make_app(
+            publisher=publisher,
+            clusters=clusters,
+            tokens=tokens,
+            metrics=metrics,
+            columns=columns,
+            why_not=role.why_not,
+        )
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )

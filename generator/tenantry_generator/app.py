@@ -7,7 +7,7 @@ body whose length is not known before it starts.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -23,8 +23,10 @@ from tenantry_generator.contract import (
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.openapi import OPENAPI, load_openapi
+from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
-from tenantry_generator.query import accepted_parameters, parse_query
+from tenantry_generator.sources.clusters import Clusters
 
 __all__ = ["GETPARAMS", "make_app"]
 
@@ -38,24 +40,35 @@ _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
 _WHY_NOT = web.AppKey[Callable[[], str]]("why_not")
-_ACCEPTED = web.AppKey[Collection[str]]("accepted")
+_ACCEPTED = web.AppKey("accepted", Accepted)
+_DOCUMENT = web.AppKey("openapi", bytes)
+_CLUSTERS = web.AppKey("clusters", Clusters)
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
 
 def make_app(
-    *, publisher: Publisher, tokens: Tokens, metrics: Metrics, columns: Sequence[str], why_not: Callable[[], str]
+    *,
+    publisher: Publisher,
+    clusters: Clusters,
+    tokens: Tokens,
+    metrics: Metrics,
+    columns: Sequence[str],
+    why_not: Callable[[], str],
 ) -> web.Application:
-    """Return the application; while it runs it follows the publisher's sources.
+    """Return the application; while it runs it follows the publisher's sources, and the clusters' namespaces.
 
     `why_not` says why this replica must not answer now, "" when it may.
     """
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
+    app[_CLUSTERS] = clusters
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
     app[_WHY_NOT] = why_not
     app[_ACCEPTED] = accepted_parameters(columns)
+    app[_DOCUMENT] = load_openapi()
     app.router.add_post(GETPARAMS, _getparams)
+    app.router.add_get(OPENAPI, _openapi)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -67,7 +80,7 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    query = parse_query(call.parameters, request.app[_ACCEPTED])
+    query = request.app[_CLUSTERS].bind(parse_query(call.parameters, request.app[_ACCEPTED]))
     why_not = request.app[_WHY_NOT]
     if why := why_not():
         raise NotReady(why)
@@ -86,6 +99,10 @@ async def _body(request: web.Request) -> bytes:
         raise Refused(400, "the body did not arrive whole") from None
     except web.HTTPRequestEntityTooLarge:
         raise Refused(413, f"the body is longer than {BODY_LIMIT} bytes") from None
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _json(200, request.app[_DOCUMENT])
 
 
 async def _healthz(_: web.Request) -> web.Response:
@@ -155,8 +172,12 @@ def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> we
 
 
 async def _follow_sources(app: web.Application) -> AsyncIterator[None]:
-    following = asyncio.create_task(app[_PUBLISHER].run(), name="sources")
+    following = [
+        asyncio.create_task(app[_PUBLISHER].run(), name="sources"),
+        asyncio.create_task(app[_CLUSTERS].run(), name="namespaces"),
+    ]
     yield
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    for task in following:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -22,6 +22,8 @@ environment variables:
   TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change;
                            one of AUTH_TOKEN and TENANTRY_TOKEN_DIR is required
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
+  TENANTRY_CLUSTERS_DIR    a directory of kubeconfigs, each named after a cluster whose tenants' namespaces may be asked
+                           for, read again when they change
   TENANTRY_LEASE_NAMESPACE namespace of the Lease that lets one generator at a time answer (default, where cluster is a
                            source: the pod's own; outside a pod: no Lease, and there must be no second generator)
   TENANTRY_POD_NAME        the pod to label while it answers; a Service can select it (default: none is labelled)
@@ -85,6 +87,7 @@ class Settings:
     auth_token: str | None = field(repr=False)
     token_dir: Path | None
     sources: tuple[str, ...]
+    clusters_dir: Path | None
     host: str
     port: int
     lease_namespace: str | None
@@ -106,6 +109,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         auth_token=auth_token,
         token_dir=token_dir,
         sources=sources,
+        clusters_dir=env.directory("TENANTRY_CLUSTERS_DIR"),
         host=host,
         port=port,
         lease_namespace=_lease_namespace(env, sources),
@@ -168,8 +172,8 @@ def _columns(env: Environment) -> tuple[str, ...]:
     if not columns or not all(_IDENTIFIER.fullmatch(column) for column in columns):
         raise SettingsError(name, held, f"names of columns, separated by commas: {_NAME}")
     if taken := sorted(RESERVED.difference({STATUS}).intersection(columns)):
-        reason = f"every answer has {', '.join(taken)} already; rename it in a view and name that in TENANTRY_TABLE"
-        raise SettingsError(name, held, f"names of columns that are no key of the answer; {reason}")
+        reason = f"{', '.join(taken)} is taken; rename it in a view and name that in TENANTRY_TABLE"
+        raise SettingsError(name, held, f"names of columns that are no key of an answer or a request; {reason}")
     return columns
 
 

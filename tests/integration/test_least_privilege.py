@@ -113,7 +113,11 @@ async def test_the_generator_uses_every_right_that_it_has(
     async def all_used() -> bool:
         return rights == used(control_plane, "tenantry-generator")
 
-    await eventually(all_used, within=30, what=f"exactly these rights are used: {rights}")
+    try:
+        await eventually(all_used, within=30, what="exactly the rights granted are used")
+    except AssertionError as error:
+        differing = sorted(rights ^ used(control_plane, "tenantry-generator"))
+        raise AssertionError(f"{error}; differing: {differing}") from None
     await kube.delete(PODS, "the-generator", identities.namespace)
 
 

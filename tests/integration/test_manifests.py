@@ -142,6 +142,8 @@ GENERATOR_MAY = [
     ("list", "tenants.tenantry.dev"),
     ("watch", "tenants.tenantry.dev"),
     ("watch", "tenantclasses.tenantry.dev"),
+    ("list", "namespaces"),
+    ("watch", "namespaces"),
 ]
 NOBODY_MAY = [
     ("get", "secrets"),
@@ -162,7 +164,8 @@ NOBODY_MAY = [
         *[("operator", verb, resource, False) for verb, resource in NOBODY_MAY],
         *[("generator", verb, resource, False) for verb, resource in NOBODY_MAY],
         ("generator", "patch", "tenants.tenantry.dev", False),
-        ("generator", "list", "namespaces", False),
+        ("generator", "get", "namespaces", False),
+        ("generator", "patch", "namespaces", False),
     ],
 )
 @pytest.mark.usefixtures("base")

@@ -17,6 +17,7 @@ from tenantry_generator.auth import Tokens
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.sources import Read
+from tenantry_generator.sources.clusters import Clusters
 from tests.support.eventually import eventually
 
 T = TypeVar("T")
@@ -49,9 +50,11 @@ class Service:
         metrics = Metrics()
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
         tokens = Tokens(literal="s3cret", directory=None)
+        clusters = Clusters(own=None, directory=None, metrics=metrics)
         self.not_answering: Callable[[], str] = lambda: ""
         self.app = make_app(
             publisher=self.publisher,
+            clusters=clusters,
             tokens=tokens,
             metrics=metrics,
             columns=("status",),
@@ -226,7 +229,7 @@ async def test_a_stranger_s_mistakes_are_not_looked_at(service: Service) -> None
             {},
             400,
             'input.parameters: unknown parameter "colour"; accepted are tenant, name, displayName, status, state, '
-            "class, source, project, namespace",
+            "class, source, project, namespace, selector, shard, expand, cluster, labelSelector, fields, failOnEmpty",
         ),
     ],
 )

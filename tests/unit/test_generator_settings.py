@@ -149,8 +149,8 @@ def test_no_secret_is_in_the_representation() -> None:
         ),
         (
             {"TENANTRY_COLUMNS": "values,project,plan"},
-            "TENANTRY_COLUMNS holds 'values,project,plan'; it accepts names of columns that are no key of the answer; "
-            "every answer has project, values already; rename it in a view and name that in TENANTRY_TABLE",
+            "TENANTRY_COLUMNS holds 'values,project,plan'; it accepts names of columns that are no key of an answer "
+            "or a request; project, values is taken; rename it in a view and name that in TENANTRY_TABLE",
         ),
     ],
 )
