@@ -14,7 +14,7 @@ import pytest
 from tenantry.kube import Kube
 from tests.support import article
 from tests.support.application_controller import ApplicationControllerStandIn
-from tests.support.argocd import ArgoCD
+from tests.support.argocd import ArgoCD, install_kinds
 from tests.support.background import background
 from tests.support.binaries import Binaries, ensure
 from tests.support.control_plane import ControlPlane
@@ -70,6 +70,12 @@ async def argocd(binaries: Binaries, control_plane: ControlPlane, kube: Kube, lo
             yield argo
     finally:
         await argo.stop()
+
+
+@pytest.fixture(scope="session")
+async def argocd_kinds(binaries: Binaries, control_plane: ControlPlane) -> None:
+    """Argo CD's kinds, without any controller of its own."""
+    await install_kinds(binaries, control_plane)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from tenantry.argocd import EffectiveProject, merge_argocd
 from tenantry.model import ClassDefaults, DeletionPolicy, NamespaceItem, Tenant, TenantClass
 from tenantry.names import is_dns_label, is_system_namespace, namespace_name
 from tenantry.policies import Isolation, LimitRange, NetworkPolicy, PodSecurity, QuotaScope, RoleBinding
@@ -46,7 +47,7 @@ class EffectiveSpec:
     """The fields that a class can lend, after the Tenant has had its say.
 
     `items` is None when neither of the two lists namespaces: then there is one, named as the tenant. `pod_security` is
-    in labels; an empty `quota` is none.
+    in labels; an empty `quota` is none. `app_project` is None when no AppProject is to be made.
     """
 
     deletion_policy: DeletionPolicy
@@ -55,6 +56,7 @@ class EffectiveSpec:
     annotations: Mapping[str, str]
     pod_security: Mapping[str, str]
     project: str
+    app_project: EffectiveProject | None
     parameters: Mapping[str, Any]
     quota_scope: QuotaScope
     quota: Mapping[str, int | str]
@@ -129,6 +131,7 @@ def _choose(tenant: Tenant, classes: Mapping[str, TenantClass]) -> tuple[TenantC
 
 def _merge(tenant: Tenant, defaults: ClassDefaults) -> EffectiveSpec:
     spec, mine, lent = tenant.spec, tenant.spec.namespaces, defaults.namespaces
+    project, app_project = merge_argocd(spec.argocd, defaults.argocd, tenant=tenant.name)
     return EffectiveSpec(
         # Losing data takes an explicit word, so the last resort keeps the namespaces.
         deletion_policy=spec.deletion_policy or defaults.deletion_policy or DeletionPolicy.ORPHAN,
@@ -136,7 +139,8 @@ def _merge(tenant: Tenant, defaults: ClassDefaults) -> EffectiveSpec:
         labels={**lent.metadata.labels, **mine.metadata.labels},
         annotations={**lent.metadata.annotations, **mine.metadata.annotations},
         pod_security={**_pod_security(lent.pod_security), **_pod_security(mine.pod_security)},
-        project=_first(spec.argocd.project.name, defaults.argocd.project.name, ""),
+        project=project,
+        app_project=app_project,
         parameters=_merge_maps(defaults.parameters, spec.parameters),
         quota_scope=_first(spec.resource_quotas.scope, defaults.resource_quotas.scope, QuotaScope.NAMESPACE),
         quota=_merge_quota(defaults.resource_quotas.hard, spec.resource_quotas.hard),

@@ -3,6 +3,7 @@
     TenantryError
     ├── SettingsError          a setting is wrong: the process ends with one line
     ├── InvalidTenant          an object that the model refuses, with every reason
+    ├── InUse                  what is to be deleted is still referred to; look again later
     └── KubeError              the API server's answer, or the lack of one
         ├── Unauthorized       401: credentials
         ├── Forbidden          403: RBAC or admission
@@ -20,6 +21,7 @@ __all__ = [
     "Conflict",
     "Forbidden",
     "Gone",
+    "InUse",
     "Invalid",
     "InvalidTenant",
     "KubeError",
@@ -47,6 +49,10 @@ class SettingsError(TenantryError):
 
 class InvalidTenant(TenantryError):
     """An object that is no usable Tenant or TenantClass; the text lists each field and its reason."""
+
+
+class InUse(TenantryError):
+    """What is to be deleted is still referred to by somebody; the message names whom."""
 
 
 class KubeError(TenantryError):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from tenantry.argocd import ArgoCD, Project
 from tenantry.errors import InvalidTenant
 from tenantry.names import CLASS_DEFAULT_ANNOTATION
 from tenantry.policies import (
@@ -120,18 +121,6 @@ class Namespaces(Frozen):
     items: tuple[NamespaceItem, ...] | None = None
     metadata: NamespaceMetadata = NamespaceMetadata()
     pod_security: PodSecurity = PodSecurity()
-
-
-class Project(Frozen):
-    """`spec.argocd.project`; None inherits."""
-
-    name: str | None = None
-
-
-class ArgoCD(Frozen):
-    """`spec.argocd`."""
-
-    project: Project = Project()
 
 
 class TenantSpec(Frozen):

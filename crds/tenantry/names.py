@@ -9,6 +9,7 @@ import re
 
 __all__ = [
     "ADOPT_LABEL",
+    "ARGOCD_NAMESPACE",
     "CLASS_DEFAULT_ANNOTATION",
     "DIGEST_ANNOTATION",
     "FIELD_MANAGER",
@@ -38,9 +39,11 @@ CLASS_DEFAULT_ANNOTATION = "tenantry.dev/is-default-class"
 DIGEST_ANNOTATION = "tenantry.dev/digest"
 FINALIZER = "tenantry.dev/teardown"
 FIELD_MANAGER = "tenantry-operator"
+ARGOCD_NAMESPACE = "argocd"
+"""Where Argo CD is, unless told otherwise."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SYSTEM_NAMESPACES = frozenset({"default", "argocd", "tenantry-system"})
+_SYSTEM_NAMESPACES = frozenset({"default", ARGOCD_NAMESPACE, "tenantry-system"})
 
 
 def is_dns_label(text: str) -> bool:
@@ -66,6 +69,6 @@ def namespace_name(tenant: str, item: str) -> str:
     return f"{tenant}-{item}"
 
 
-def is_system_namespace(name: str) -> bool:
-    """Whether no Tenant may ever have this namespace, whatever its labels say."""
-    return name.startswith("kube-") or name in _SYSTEM_NAMESPACES
+def is_system_namespace(name: str, argocd: str = ARGOCD_NAMESPACE) -> bool:
+    """Whether no Tenant may ever have this namespace, whatever its labels say. `argocd`: where Argo CD is."""
+    return name.startswith("kube-") or name in _SYSTEM_NAMESPACES or name == argocd

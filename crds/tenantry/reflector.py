@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from tenantry.backoff import Backoff
-from tenantry.errors import Gone, KubeError, Throttled, Unavailable
+from tenantry.errors import Gone, KubeError, NotFound, Throttled, Unavailable
 from tenantry.kube import Kube
 from tenantry.resources import Resource
 from tenantry.telemetry import get_logger
@@ -44,7 +44,8 @@ class Reflector(Generic[T]):
 
     `transform` gets an object's JSON and returns what to keep; it must not fail. `on_change(key, before, after)` is
     called for every difference, None standing for absent; `synced` is set after the first complete list. `error` is why
-    the cache may be behind, None while the watch is healthy; the items stay as they were last seen.
+    the cache may be behind, None while the watch is healthy; the items stay as they were last seen. `on_error()` is
+    called whenever a list or watch failed, and when all is well again. `namespace`: None is all of them.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Reflector(Generic[T]):
         *,
         transform: Callable[[dict[str, Any]], T],
         on_change: Callable[[Key, T | None, T | None], None] | None = None,
+        on_error: Callable[[], None] | None = None,
+        namespace: str | None = None,
         label_selector: str | None = None,
         timing: Timing | None = None,
     ) -> None:
@@ -62,6 +65,8 @@ class Reflector(Generic[T]):
         self._resource = resource
         self._transform = transform
         self._on_change = on_change
+        self._on_error = on_error
+        self._namespace = namespace
         self._label_selector = label_selector
         self._timing = timing or Timing()
         self._items: dict[Key, T] = {}
@@ -92,6 +97,8 @@ class Reflector(Generic[T]):
                 pause = backoff.next()
             except KubeError as error:
                 self._report(error)
+                # The kind is not served: should it come back, it may be without the objects that it had.
+                self._must_list = self._must_list or isinstance(error, NotFound)
                 pause = backoff.next()
                 if isinstance(error, Throttled) and error.retry_after is not None:
                     pause = max(pause, error.retry_after)
@@ -117,17 +124,23 @@ class Reflector(Generic[T]):
         if self.error is None or str(self.error) != str(error):
             log.warning("the cache may be behind", kind=self._resource.kind, error=str(error))
         self.error = error
+        if self._on_error is not None:
+            self._on_error()
 
     def _healthy(self) -> None:
-        if self.error is not None:
-            log.info("the cache follows again", kind=self._resource.kind)
-        self.error = None
+        failed, self.error = self.error, None
         self.last_activity = self._now()
+        if failed is not None:
+            log.info("the cache follows again", kind=self._resource.kind)
+            if self._on_error is not None:
+                self._on_error()
 
     async def _list(self) -> None:
         found: list[dict[str, Any]] = []
         seen = 0
-        async for page in self._kube.pages(self._resource, label_selector=self._label_selector):
+        async for page in self._kube.pages(
+            self._resource, namespace=self._namespace, label_selector=self._label_selector
+        ):
             seen = int(page["metadata"]["resourceVersion"])
             found += page["items"]
         if seen < self._seen:
@@ -157,6 +170,7 @@ class Reflector(Generic[T]):
         watch = self._kube.watch(
             self._resource,
             resource_version=str(self._seen),
+            namespace=self._namespace,
             label_selector=self._label_selector,
             timeout_seconds=random.randint(300, 600),  # noqa: S311 - spreads reconnects
             silence=self._timing.silence,

@@ -18,6 +18,7 @@ __all__ = [
     "RESOURCE_QUOTAS",
     "ROLE_BINDINGS",
     "SECRETS",
+    "SERVICE_ACCOUNTS",
     "TENANTS",
     "TENANT_CLASSES",
     "Resource",
@@ -57,6 +58,7 @@ TENANT_CLASSES = Resource(GROUP, VERSION, "tenantclasses", "TenantClass", namesp
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")

@@ -66,7 +66,7 @@ async def _run(settings: Settings) -> None:
     async with Kube(credentials) as kube, Kube(credentials, connections=2) as lease_kube:
         await _check(kube)
         metrics = Metrics()
-        worker = Worker(kube, metrics)
+        worker = Worker(kube, metrics, argocd_namespace=settings.argocd_namespace)
         runner = web.AppRunner(make_app(worker, metrics), access_log=None, shutdown_timeout=_SHUTDOWN)
         async with serving(runner, settings.bind):
             # Not before it listens: the identity is that of whoever has this address.

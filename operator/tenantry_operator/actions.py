@@ -14,9 +14,12 @@ __all__ = [
     "AddFinalizer",
     "ApplyChild",
     "ApplyNamespace",
+    "ApplyProject",
     "CreateNamespace",
+    "CreateProject",
     "DeleteChild",
     "DeleteNamespace",
+    "DeleteProject",
     "ReleaseNamespace",
     "RemoveFinalizer",
 ]
@@ -112,6 +115,46 @@ class DeleteChild:
         return "{} {}/{}".format(*self.key)
 
 
+@dataclass(frozen=True, slots=True)
+class CreateProject:
+    """Create an AppProject that allows nothing yet. One that exists is a Conflict, so none is taken by mistake."""
+
+    key: ChildKey
+    body: dict[str, Any]
+
+    @property
+    def target(self) -> str:
+        """Kind, namespace and name."""
+        return "{} {}/{}".format(*self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyProject:
+    """Bring the AppProject of that uid to what it should be."""
+
+    child: Child
+    uid: str
+
+    @property
+    def target(self) -> str:
+        """Kind, namespace and name."""
+        return "{} {}/{}".format(*self.child.key)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteProject:
+    """Delete the AppProject of that uid, if no Application in the cluster refers to it; else it is in use."""
+
+    key: ChildKey
+    uid: str
+    resource_version: str
+
+    @property
+    def target(self) -> str:
+        """Kind, namespace and name."""
+        return "{} {}/{}".format(*self.key)
+
+
 Action = (
     AddFinalizer
     | RemoveFinalizer
@@ -121,4 +164,7 @@ Action = (
     | DeleteNamespace
     | ApplyChild
     | DeleteChild
+    | CreateProject
+    | ApplyProject
+    | DeleteProject
 )

@@ -12,14 +12,16 @@ from typing import Any
 from tenantry.errors import InvalidTenant
 from tenantry.kube import Kube
 from tenantry.model import TenantClass, parse_class
-from tenantry.names import MANAGED_BY, MANAGED_BY_LABEL
+from tenantry.names import ARGOCD_NAMESPACE, MANAGED_BY, MANAGED_BY_LABEL
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import (
+    APP_PROJECTS,
     LIMIT_RANGES,
     NAMESPACES,
     NETWORK_POLICIES,
     RESOURCE_QUOTAS,
     ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
     TENANT_CLASSES,
     Resource,
 )
@@ -27,12 +29,14 @@ from tenantry.telemetry import get_logger
 from tenantry_operator.children import child, namespace
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
+from tenantry_operator.claims import Claims
+from tenantry_operator.projects import ProjectCache
 
 __all__ = ["CHILD_KINDS", "Caches"]
 
 log = get_logger(__name__)
 
-CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS)
+CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS)
 
 
 class Caches:
@@ -40,23 +44,35 @@ class Caches:
     `on_class()`: a TenantClass did.
     """
 
-    def __init__(self, kube: Kube, *, on_tenant: Callable[[str], None], on_class: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        on_tenant: Callable[[str], None],
+        on_class: Callable[[], None],
+        argocd_namespace: str = ARGOCD_NAMESPACE,
+    ) -> None:
         self._on_tenant = on_tenant
         self._on_class = on_class
         self.classes: dict[str, TenantClass] = {}
         """The usable TenantClasses by name."""
-        self._namespaces = Reflector(kube, NAMESPACES, transform=namespace.observe, on_change=self._namespace_changed)
+        self.projects = ProjectCache(kube, argocd_namespace, tell=self._tell)
+        self._namespaces = Reflector(
+            kube,
+            NAMESPACES,
+            transform=partial(namespace.observe, argocd=argocd_namespace),
+            on_change=self._namespace_changed,
+        )
         self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
         self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
         self._namespaces_of: defaultdict[str, set[str]] = defaultdict(set)
         self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
-        self._wanted_by: defaultdict[str, set[str]] = defaultdict(set)
-        self._wants: dict[str, frozenset[str]] = {}
+        self._claims = Claims()
         self._writer: str | None = None
 
     @property
     def reflectors(self) -> Iterable[Reflector[Any]]:
-        """Every cache, to be run, and to be waited for until it is complete."""
+        """Every cache that is to be run, and to be waited for until it is complete; `projects` is not."""
         return (self._namespaces, self._classes, *self._children.values())
 
     def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
@@ -64,7 +80,7 @@ class Caches:
 
         What it wants is remembered: it will be looked at when one of them changes hands.
         """
-        self._claim(tenant, wanted)
+        self._claims.put(tenant, wanted)
         names = wanted | self._namespaces_of.get(tenant, set())
         items = self._namespaces.items
         return {name: found for name in names if (found := items.get(("", name))) is not None}
@@ -75,21 +91,24 @@ class Caches:
 
     def forget(self, tenant: str) -> None:
         """Stop waiting for anything on behalf of a tenant that is gone."""
-        self._claim(tenant, frozenset())
+        self._claims.put(tenant, frozenset())
+        self.projects.forget(tenant)
 
     def absorb(self, tenant: str, body: dict[str, Any]) -> None:
         """Take in an object that a write for `tenant` just answered with; that tenant is not told of it."""
         self._writer = tenant
-        cache: Reflector[Any] = self._children.get(body["kind"], self._namespaces)
-        cache.absorb(body)
+        self._cache(body["kind"]).absorb(body)
         self._writer = None
 
     def discard(self, tenant: str, key: ChildKey, resource_version: str) -> None:
-        """Take out a child that a write for `tenant` just deleted; that tenant is not told of it."""
+        """Take out what a write for `tenant` just deleted; that tenant is not told of it."""
         kind, namespace, name = key
         self._writer = tenant
-        self._children[kind].discard((namespace, name), resource_version)
+        self._cache(kind).discard((namespace, name), resource_version)
         self._writer = None
+
+    def _cache(self, kind: str) -> Reflector[Any]:
+        return self.projects.reflector if kind == APP_PROJECTS.kind else self._children.get(kind, self._namespaces)
 
     def _reflector(self, kube: Kube, resource: Resource) -> Reflector[Present]:
         return Reflector(
@@ -99,19 +118,6 @@ class Caches:
             on_change=partial(self._child_changed, resource.kind),
             label_selector=f"{MANAGED_BY_LABEL}={MANAGED_BY}",
         )
-
-    def _claim(self, tenant: str, wanted: frozenset[str]) -> None:
-        before = self._wants.get(tenant, frozenset())
-        for name in before - wanted:
-            self._wanted_by[name].discard(tenant)
-            if not self._wanted_by[name]:
-                del self._wanted_by[name]
-        for name in wanted - before:
-            self._wanted_by[name].add(tenant)
-        if wanted:
-            self._wants[tenant] = wanted
-        else:
-            self._wants.pop(tenant, None)
 
     def _tell(self, tenants: Iterable[str]) -> None:
         for tenant in tenants:
@@ -125,7 +131,7 @@ class Caches:
             self._namespaces_of[before.owner].discard(name)
         if after is not None and after.owner is not None:
             self._namespaces_of[after.owner].add(name)
-        self._tell(owners | self._wanted_by.get(name, set()))
+        self._tell(owners | self._claims.by(name))
 
     def _child_changed(self, kind: str, key: Key, before: Present | None, after: Present | None) -> None:
         whole = (kind, *key)

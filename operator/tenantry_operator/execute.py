@@ -1,25 +1,31 @@
 """Carries out the actions of a plan against the API server."""
 
+from contextlib import suppress
 from typing import Any, Protocol
 
-from tenantry.errors import Conflict, NotFound
+from tenantry.errors import Conflict, Invalid, NotFound
 from tenantry.kube import Kube
 from tenantry.names import FIELD_MANAGER, FINALIZER
-from tenantry.resources import NAMESPACES, TENANTS
+from tenantry.resources import APP_PROJECTS, NAMESPACES, TENANTS, Resource
 from tenantry.telemetry import get_logger
 from tenantry_operator.actions import (
     Action,
     AddFinalizer,
     ApplyChild,
     ApplyNamespace,
+    ApplyProject,
     CreateNamespace,
+    CreateProject,
     DeleteChild,
     DeleteNamespace,
+    DeleteProject,
     ReleaseNamespace,
     RemoveFinalizer,
 )
+from tenantry_operator.applications import check_unused
 from tenantry_operator.children.child import observe as observe_child
 from tenantry_operator.children.namespace import observe
+from tenantry_operator.children.project import observe as observe_project
 from tenantry_operator.entry import Entry
 
 __all__ = ["Memory", "execute"]
@@ -33,7 +39,7 @@ class Memory(Protocol):
     def absorb(self, entry: Entry, body: dict[str, Any]) -> None:
         """Take in an object that the server answered with."""
 
-    def discard(self, entry: Entry, action: DeleteChild) -> None:
+    def discard(self, entry: Entry, action: DeleteChild | DeleteProject) -> None:
         """Take in that an object is gone."""
 
 
@@ -68,11 +74,24 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case DeleteChild():
             await _delete_child(kube, entry, action)
             memory.discard(entry, action)
+        case CreateProject(body=body):
+            memory.absorb(entry, await _create_project(kube, body))
+            log.info("created an AppProject", tenant=entry.name, object=action.target)
+        case ApplyProject(child=child, uid=uid):
+            memory.absorb(entry, await _apply_pinned(kube, APP_PROJECTS, child.body, uid))
+            log.info("brought an AppProject into line", tenant=entry.name, object=action.target)
+        case DeleteProject():
+            await _delete_project(kube, entry, action)
+            memory.discard(entry, action)
 
 
 async def _apply(kube: Kube, body: dict[str, Any], uid: str) -> dict[str, Any]:
+    return await _apply_pinned(kube, NAMESPACES, body, uid)
+
+
+async def _apply_pinned(kube: Kube, resource: Resource, body: dict[str, Any], uid: str) -> dict[str, Any]:
     pinned = {**body, "metadata": {**body["metadata"], "uid": uid}}
-    return (await kube.apply(NAMESPACES, pinned, field_manager=FIELD_MANAGER)).object
+    return (await kube.apply(resource, pinned, field_manager=FIELD_MANAGER)).object
 
 
 async def _patch(kube: Kube, name: str, patch: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +124,29 @@ async def _delete_child(kube: Kube, entry: Entry, action: DeleteChild) -> None:
     except NotFound:
         return
     log.info("deleted an object", tenant=entry.name, object=action.target)
+
+
+async def _create_project(kube: Kube, body: dict[str, Any]) -> dict[str, Any]:
+    namespace = body["metadata"]["namespace"]
+    try:
+        return await kube.create(APP_PROJECTS, body, namespace, field_manager=FIELD_MANAGER)
+    except NotFound as error:
+        raise Invalid(f"{error}; is Argo CD elsewhere? Then say so in TENANTRY_ARGOCD_NAMESPACE") from error
+
+
+async def _delete_project(kube: Kube, entry: Entry, action: DeleteProject) -> None:
+    _, namespace, name = action.key
+    try:
+        found = observe_project(await kube.get(APP_PROJECTS, name, namespace))
+    except NotFound:
+        return
+    live = found.present
+    if live.uid != action.uid or found.owner != entry.name:
+        raise Conflict(f"{action.target} is no longer that of tenant {entry.name}; it is not deleted")
+    await check_unused(kube, name, namespace)
+    with suppress(NotFound):
+        await kube.delete(APP_PROJECTS, name, namespace, uid=live.uid, resource_version=live.resource_version)
+    log.info("deleted an AppProject", tenant=entry.name, object=action.target)
 
 
 async def _remove_finalizer(kube: Kube, entry: Entry) -> None:

@@ -4,8 +4,8 @@ A plan is computed from what is there, not from what happened, so it does not ma
 which write the process was killed: the next plan takes it from there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenantry.classes import Reason, Resolved, namespaces_of
@@ -16,7 +16,8 @@ from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.entry import Entry
 from tenantry_operator.plan_children import look_inside
-from tenantry_operator.plan_namespaces import look_at
+from tenantry_operator.plan_namespaces import Look, look_at
+from tenantry_operator.plan_project import Projects, look_at_project, project_status
 from tenantry_operator.status import Findings, build_status, namespace_status
 
 __all__ = ["Plan", "View", "make_plan", "refused_plan", "wanted_names"]
@@ -33,6 +34,7 @@ class View:
     """Everything in the cluster that is the tenant's own, but for its namespaces."""
     failures: Mapping[str, str]
     """What the API server refused when this version of the Tenant was last acted on: object → its words."""
+    projects: Projects = field(default_factory=Projects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ def wanted_names(resolved: Resolved) -> tuple[str, ...]:
 def make_plan(view: View, *, now: str) -> Plan:
     """Return what is left to do. `now`: RFC 3339, for the time of conditions that turn."""
     if view.entry.deleting:
-        actions, findings = teardown.plan(view.entry, view.resolved, view.namespaces, view.children, view.failures)
+        actions, findings = teardown.plan(
+            view.entry, view.resolved, view.namespaces, view.children, view.failures, view.projects
+        )
     else:
         actions, findings = _standing(view)
     status = build_status(findings, previous=view.entry.status, now=now)
@@ -66,6 +70,7 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
         class_name="",
         namespaces=list(entry.status.get("namespaces") or ()),
         problems=[entry.refusal],
+        argocd=entry.status.get("argocd"),
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
@@ -75,20 +80,22 @@ def _standing(view: View) -> tuple[list[Action], Findings]:
     problem = view.resolved.problem
     if problem is not None and problem.reason is Reason.CLASS_NOT_FOUND:
         return [], _without_class(view, problem.message)
-    tenant = view.entry.name
+    tenant, argocd = view.entry.name, view.projects.namespace
     actions: list[Action] = [] if FINALIZER in view.entry.finalizers else [AddFinalizer()]
     looks = [
-        look_at(tenant, wanted, view.namespaces.get(wanted.name), view.failures.get(wanted.name, ""))
+        look_at(tenant, wanted, view.namespaces.get(wanted.name), view.failures.get(wanted.name, ""), argocd)
         for wanted in namespaces_of(view.resolved)
     ]
     actions += [look.action for look in looks if look.action is not None]
     standing = {name for name, found in view.namespaces.items() if found.owner == tenant and not found.terminating}
     # A namespace that is made by an earlier action of this plan can be filled by the later ones.
     standing |= {look.action.target for look in looks if look.action is not None and not look.problem}
-    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures)
+    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures, argocd)
     # Children go before the namespaces that they are in are let go.
     actions += [*inside.actions, *teardown.leave_unwanted(view.entry, view.resolved, view.namespaces)]
-    spoken = {look.entry["name"] for look in looks}
+    project = look_at_project(view.entry, view.resolved, _destinations(view, looks), view.projects, view.failures)
+    actions += project.actions
+    spoken = {look.entry["name"] for look in looks} | project.targets
     others = [message for target, message in view.failures.items() if target not in spoken]
     findings = Findings(
         generation=view.entry.generation,
@@ -97,10 +104,24 @@ def _standing(view: View) -> tuple[list[Action], Findings]:
         class_note=problem.message if problem is not None and problem.reason is Reason.SEVERAL_DEFAULT_CLASSES else "",
         namespaces=[look.entry for look in looks],
         unready=inside.unready,
-        problems=list(dict.fromkeys([*(look.problem for look in looks if look.problem), *inside.problems, *others])),
-        waiting=[*(look.waiting for look in looks if look.waiting), *inside.waiting],
+        problems=list(
+            dict.fromkeys(filter(None, [*(look.problem for look in looks), *inside.problems, project.problem, *others]))
+        ),
+        waiting=list(filter(None, [*(look.waiting for look in looks), *inside.waiting, project.waiting])),
+        project_ready=project.condition,
+        argocd=project_status(project, view.projects),
     )
     return actions, findings
+
+
+def _destinations(view: View, looks: Sequence[Look]) -> list[str]:
+    """Return the namespaces that are the tenant's own, or will be by an action of this plan, in their order.
+
+    One that is being deleted stays among them, so that its Applications are not refused until it is back.
+    """
+    own = {name for name, found in view.namespaces.items() if found.owner == view.entry.name}
+    own |= {look.action.target for look in looks if look.action is not None and not look.problem}
+    return [look.entry["name"] for look in looks if look.entry["name"] in own]
 
 
 def _without_class(view: View, message: str) -> Findings:
@@ -112,4 +133,5 @@ def _without_class(view: View, message: str) -> Findings:
         class_name="",
         class_problem=message,
         namespaces=[namespace_status(name, ready=True) for name in owned],
+        argocd=view.entry.status.get("argocd"),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tenantry.classes import Resolved
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry_operator.actions import Action, ApplyChild, DeleteChild
 from tenantry_operator.children.child import Child, ChildKey, Present, agrees, complete
 from tenantry_operator.children.wanted import wanted_children
@@ -15,6 +16,7 @@ _CONDITION = {
     "LimitRange": "QuotaReady",
     "NetworkPolicy": "NetworkPoliciesReady",
     "RoleBinding": "AccessReady",
+    "ServiceAccount": "AccessReady",
 }
 
 
@@ -34,9 +36,10 @@ def look_inside(
     standing: Sequence[str],
     present: Mapping[ChildKey, Present],
     failures: Mapping[str, str],
+    argocd: str = ARGOCD_NAMESPACE,
 ) -> Inside:
     """Compare what the tenant should have in the namespaces `standing` with what it has, `present`."""
-    wanted = wanted_children(resolved, standing)
+    wanted = wanted_children(resolved, standing, argocd)
     children = [complete(tenant, resource, body) for resource, body in wanted.bodies]
     actions: list[Action] = []
     unready: dict[str, str] = {}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.classes import TenantNamespace
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry_operator.actions import Action, ApplyNamespace, CreateNamespace
 from tenantry_operator.children import namespace as namespaces
 from tenantry_operator.children.namespace import Namespace
@@ -22,11 +23,16 @@ class Look:
     waiting: str = ""
 
 
-def look_at(tenant: str, wanted: TenantNamespace, present: Namespace | None, failure: str) -> Look:
-    """Return what is left to do about the namespace `wanted`; `failure`: what the server last refused of it, or ""."""
+def look_at(
+    tenant: str, wanted: TenantNamespace, present: Namespace | None, failure: str, argocd: str = ARGOCD_NAMESPACE
+) -> Look:
+    """Return what is left to do about the namespace `wanted`.
+
+    `failure`: what the server last refused of it, or ""; `argocd`: where Argo CD is.
+    """
     name = wanted.name
     body = namespaces.build(tenant, name, labels=wanted.labels, annotations=wanted.annotations)
-    if why := namespaces.refusal(tenant, name, present):
+    if why := namespaces.refusal(tenant, name, present, argocd):
         problem = f"namespace {name} is refused: {why}"
         return Look(namespace_status(name, ready=False, phase="Refused", reason=problem), problem=problem)
     if present is not None and present.terminating:

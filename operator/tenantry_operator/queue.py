@@ -7,6 +7,7 @@ never waits behind ten thousand tenants that are looked at just in case.
 
 import asyncio
 import enum
+import math
 import time
 from collections import deque
 
@@ -100,12 +101,12 @@ class Queue:
         if lane is not None:
             self._wait(key, lane, since=time.monotonic())
 
-    def retry(self, key: str, *, at_least: float = 0.0) -> float:
+    def retry(self, key: str, *, at_least: float = 0.0, at_most: float = math.inf) -> float:
         """Put `key` in again after its back-off, which doubles with every call; return the delay in seconds."""
         backoff = self._backoffs.get(key)
         if backoff is None:
             backoff = self._backoffs[key] = Backoff(first=self._first_retry, cap=self._last_retry)
-        delay = max(at_least, backoff.next())
+        delay = min(at_most, max(at_least, backoff.next()))
         self._metrics.retries.inc()
         self.add_after(key, delay)
         return delay

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenantry.classes import resolve
-from tenantry.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
+from tenantry.errors import Conflict, Forbidden, InUse, Invalid, KubeError, NotFound
 from tenantry.kube import Kube
-from tenantry.names import FIELD_MANAGER
+from tenantry.names import ARGOCD_NAMESPACE, FIELD_MANAGER
 from tenantry.resources import TENANTS
 from tenantry.telemetry import get_logger
-from tenantry_operator.actions import ApplyChild, DeleteChild
+from tenantry_operator.actions import ApplyChild, DeleteChild, DeleteProject
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry, TenantStore
 from tenantry_operator.execute import execute
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
+from tenantry_operator.plan_project import awaited, concerned
 from tenantry_operator.queue import Lane, Queue
 
 __all__ = ["Reconciler"]
@@ -36,12 +37,21 @@ def _now() -> str:
 class Reconciler:
     """Looks at one Tenant and writes what is missing. `tenants` is fed from outside, by `seen` and `gone`."""
 
-    def __init__(self, kube: Kube, queue: Queue, *, clock: Callable[[], str] = _now) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        queue: Queue,
+        *,
+        clock: Callable[[], str] = _now,
+        argocd_namespace: str = ARGOCD_NAMESPACE,
+    ) -> None:
         self._kube = kube
         self._queue = queue
         self._clock = clock
         self.tenants = TenantStore()
-        self.caches = Caches(kube, on_tenant=self._touched, on_class=self._look_at_all)
+        self.caches = Caches(
+            kube, on_tenant=self._touched, on_class=self._look_at_all, argocd_namespace=argocd_namespace
+        )
 
     def seen(self, body: dict[str, Any]) -> None:
         """Take in a version of a Tenant, and look at it if it is news."""
@@ -64,13 +74,13 @@ class Reconciler:
             self._queue.add(name, Lane.RESYNC)
 
     async def reconcile(self, name: str) -> None:
-        """Bring the Tenant `name` as far as it goes now; raises KubeError when it should be tried again."""
-        refused: dict[str, KubeError] = {}
+        """Bring the Tenant `name` as far as it goes now; raises KubeError or InUse when it should be tried again."""
+        refused: dict[str, KubeError | InUse] = {}
         for _ in range(PASSES):
             entry = self.tenants.get(name)
             if entry is None:
                 return
-            plan = self._plan(entry, {target: str(error) for target, error in refused.items()})
+            plan = await self._plan(entry, {target: str(error) for target, error in refused.items()})
             actions = [action for action in plan.actions if action.target not in refused]
             if not actions:
                 await self._write_status(entry, plan.status)
@@ -80,7 +90,7 @@ class Reconciler:
                     continue  # its namespace was refused a moment ago
                 try:
                     await execute(self._kube, entry, action, self)
-                except (Forbidden, Invalid) as error:
+                except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
                 except Conflict as error:
@@ -92,13 +102,16 @@ class Reconciler:
         for refusal in refused.values():
             raise refusal
 
-    def _plan(self, entry: Entry, failures: dict[str, str]) -> Plan:
+    async def _plan(self, entry: Entry, failures: dict[str, str]) -> Plan:
         if entry.tenant is None:
             return refused_plan(entry, now=self._clock())
         resolved = resolve(entry.tenant, self.caches.classes)
+        if concerned(entry, resolved):
+            await self.caches.projects.tried()
         wanted = frozenset() if entry.deleting else frozenset(wanted_names(resolved))
         namespaces = self.caches.namespaces(entry.name, wanted)
-        view = View(entry, resolved, namespaces, self.caches.children(entry.name), failures)
+        projects = self.caches.projects.look(entry.name, awaited(entry, resolved))
+        view = View(entry, resolved, namespaces, self.caches.children(entry.name), failures, projects)
         return make_plan(view, now=self._clock())
 
     async def _write_status(self, entry: Entry, status: dict[str, Any] | None) -> None:
@@ -121,8 +134,8 @@ class Reconciler:
         else:
             self.caches.absorb(entry.name, body)
 
-    def discard(self, entry: Entry, action: DeleteChild) -> None:
-        """Let the next look at `entry` see that a child is gone."""
+    def discard(self, entry: Entry, action: DeleteChild | DeleteProject) -> None:
+        """Let the next look at `entry` see that an object is gone."""
         self.caches.discard(entry.name, action.key, action.resource_version)
 
     def _touched(self, tenant: str) -> None:

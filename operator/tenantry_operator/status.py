@@ -29,6 +29,9 @@ class Findings:
     """Condition type → what is not in order yet, for the kinds of children."""
     problems: Sequence[str] = ()
     waiting: Sequence[str] = ()
+    project_ready: tuple[bool, str, str] | None = None
+    """Status, reason and message of ProjectReady; None for a tenant without an AppProject."""
+    argocd: Mapping[str, Any] | None = None
 
 
 def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: str = "") -> dict[str, Any]:
@@ -64,6 +67,8 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
             findings.class_problem or findings.class_note,
         ),
     ]
+    if findings.project_ready is not None:
+        conditions.append(_condition("ProjectReady", *findings.project_ready))
     old = {condition.get("type"): condition for condition in previous.get("conditions") or ()}
     status: dict[str, Any] = {
         "observedGeneration": findings.generation,
@@ -76,6 +81,8 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
     }
     if findings.class_name:
         status["class"] = {"name": findings.class_name}
+    if findings.argocd:
+        status["argocd"] = findings.argocd
     return status
 
 

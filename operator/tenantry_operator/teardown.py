@@ -14,6 +14,7 @@ from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace, release_patch
 from tenantry_operator.entry import Entry
 from tenantry_operator.plan_children import delete_all
+from tenantry_operator.plan_project import Projects, leave_project, project_status
 from tenantry_operator.status import Findings, namespace_status
 
 __all__ = ["leave_unwanted", "plan"]
@@ -25,17 +26,25 @@ def plan(
     present: Mapping[str, Namespace],
     children: Mapping[ChildKey, Present],
     failures: Mapping[str, str],
+    projects: Projects,
 ) -> tuple[list[Action], Findings]:
     """Return the next steps of taking down a Tenant that has a deletionTimestamp, and what to report meanwhile.
 
-    The finalizer goes last, once nothing is left that the policy says should not be.
+    The AppProject goes after the namespaces, and the finalizer last, once nothing is left that the policy says should
+    not be.
     """
+    project = leave_project(entry, resolved, projects, failures)
     held = [] if resolved.spec.deletion_policy == DeletionPolicy.RETAIN else _owned(entry, present)
     actions: list[Action] = []
     if FINALIZER in entry.finalizers:
         # A namespace that stays must not keep the quota and the access of a tenant that is gone.
         stripped = delete_all(children) if resolved.spec.deletion_policy == DeletionPolicy.ORPHAN else []
-        actions = [*stripped, *_leave(entry, resolved, held)] if held else [*stripped, RemoveFinalizer()]
+        if held:
+            actions = [*stripped, *_leave(entry, resolved, held)]
+        elif project.condition is not None:
+            actions = [*stripped, *project.actions]
+        else:
+            actions = [*stripped, RemoveFinalizer()]
     waiting = [f"waiting for namespace {namespace.name} to be gone" for namespace in held if namespace.terminating]
     findings = Findings(
         generation=entry.generation,
@@ -45,8 +54,10 @@ def plan(
             namespace_status(namespace.name, ready=False, phase="Terminating", reason="the Tenant is being deleted")
             for namespace in held
         ],
-        problems=list(failures.values()),
-        waiting=waiting,
+        problems=[message for target, message in failures.items() if target not in project.targets],
+        waiting=[*waiting, *([project.waiting] if project.waiting else [])],
+        project_ready=project.condition,
+        argocd=project_status(project, projects),
     )
     return actions, findings
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from tenantry.errors import Conflict, KubeError
+from tenantry.errors import Conflict, InUse, KubeError
 from tenantry.kube import Kube
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.telemetry import get_logger
 from tenantry_operator.metrics import Metrics, Result
 from tenantry_operator.queue import Queue
@@ -18,6 +19,8 @@ __all__ = ["Worker"]
 log = get_logger(__name__)
 
 WORKERS = 16
+IN_USE_SECONDS = 30.0
+"""How long at most until it is looked again whether what is to be deleted is still in use."""
 RESYNC_SECONDS = 600.0
 STUCK_SECONDS = 180.0
 IDLE_SECONDS = 60.0
@@ -29,10 +32,10 @@ SILENT_SECONDS = 180.0
 class Worker:
     """Runs the reconciler. `start` and `stop` belong to one event loop."""
 
-    def __init__(self, kube: Kube, metrics: Metrics) -> None:
+    def __init__(self, kube: Kube, metrics: Metrics, *, argocd_namespace: str = ARGOCD_NAMESPACE) -> None:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
-        self.reconciler = Reconciler(kube, self._queue)
+        self.reconciler = Reconciler(kube, self._queue, argocd_namespace=argocd_namespace)
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)
@@ -42,6 +45,7 @@ class Worker:
         """Start the caches and workers; the workers wait until every cache is complete."""
         for cache in self.reconciler.caches.reflectors:
             self._spawn(cache.run(), f"cache of {cache.kind}")
+        self._spawn(self.reconciler.caches.projects.run(), "cache of AppProject")
         self._spawn(self._resync(), "resync")
         for number in range(WORKERS):
             self._spawn(self._work(), f"worker {number}")
@@ -104,6 +108,10 @@ class Worker:
         except Conflict as error:
             delay = self._queue.retry(name, at_least=error.retry_after or 0.0)
             log.info("somebody else was first; trying again", tenant=name, error=str(error), seconds=round(delay, 1))
+            return "requeue"
+        except InUse as error:
+            delay = self._queue.retry(name, at_most=IN_USE_SECONDS)
+            log.info("waiting for others", tenant=name, error=str(error), seconds=round(delay, 1))
             return "requeue"
         except KubeError as error:
             delay = self._queue.retry(name, at_least=error.retry_after or 0.0)

@@ -10,6 +10,7 @@ import pytest
 
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
@@ -37,8 +38,9 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
     """Return every right that the manifests give to a service."""
     rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
-    with contextlib.suppress(NotFound):
-        rules += (await kube.get(ROLES, name, namespace))["rules"]
+    for space in (namespace, ARGOCD_NAMESPACE):
+        with contextlib.suppress(NotFound):
+            rules += (await kube.get(ROLES, name, space))["rules"]
     return {
         (group, resource, verb)
         for rule in rules
@@ -62,11 +64,13 @@ def used(control_plane: ControlPlane, account: str) -> set[Right]:
     return rights
 
 
+@pytest.mark.usefixtures("argocd_kinds")
 async def test_the_operator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, operator: Operator, kube: Kube
 ) -> None:
     name = f"l{secrets.token_hex(4)}"
-    await apply(kube, name, deletionPolicy="Delete", **EVERYTHING)
+    project = {"argocd": {"enabled": True, "impersonation": True}}
+    await apply(kube, name, deletionPolicy="Delete", **EVERYTHING, **project)
     await ready(kube, name)
     await kube.merge_patch(NAMESPACES, name, {"metadata": {"labels": {"tenantry.dev/tenant": None}}})
     await kube.merge_patch(RESOURCE_QUOTAS, "tenantry", {"spec": {"hard": {"configmaps": "99"}}}, name)

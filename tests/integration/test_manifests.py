@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from tenantry.classes import resolve
 from tenantry.kube import Kube
 from tenantry.model import parse_class, parse_tenant
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.render import render_row, render_tenant
 from tenantry.resources import APPLICATIONS
 from tests.support.argocd import ArgoCD
@@ -35,6 +36,8 @@ def documents(text: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 async def base(control_plane: ControlPlane) -> AsyncIterator[list[dict[str, Any]]]:
     """The objects of the base, applied; without a kubelet no pod starts."""
+    argocd = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARGOCD_NAMESPACE}}
+    await control_plane.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(argocd))
     await control_plane.kubectl("apply", "--kustomize", str(MANIFESTS / "base"))
     yield documents(await control_plane.kubectl("kustomize", str(MANIFESTS / "base")))
     await control_plane.kubectl("delete", "deployment", "--all", f"--namespace={NAMESPACE}", "--wait=false")
@@ -129,6 +132,8 @@ OPERATOR_MAY = [
     ("patch", "namespaces"),
     ("delete", "namespaces"),
     ("create", "rolebindings.rbac.authorization.k8s.io"),
+    ("delete", "serviceaccounts"),
+    ("list", "applications.argoproj.io"),
 ]
 GENERATOR_MAY = [
     ("list", "tenants.tenantry.dev"),
@@ -141,6 +146,8 @@ NOBODY_MAY = [
     ("list", "configmaps"),
     ("delete", "tenants.tenantry.dev"),
     ("create", "pods"),
+    ("create", "appprojects.argoproj.io"),
+    ("delete", "applications.argoproj.io"),
 ]
 
 

@@ -32,7 +32,7 @@ from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.processes import Process, free_port
 
-__all__ = ["NAMESPACE", "Application", "ArgoCD", "Refreshed"]
+__all__ = ["NAMESPACE", "Application", "ArgoCD", "Refreshed", "install_kinds"]
 
 NAMESPACE = "argocd"
 _REFRESH = "argocd.argoproj.io/application-set-refresh"
@@ -71,9 +71,7 @@ class ArgoCD:
 
     async def start(self) -> None:
         """Install what the controller needs and start it; return when it is ready."""
-        # Server-side, since they are too big for the annotation of a client-side apply.
-        await self._control_plane.kubectl("apply", "--server-side", "--filename", str(self._binaries.argocd_crds))
-        await self._control_plane.serve_crds()
+        await install_kinds(self._binaries, self._control_plane)
         self._kube = await self._control_plane.kube()
         for resource, body in _settings():
             await self._apply(resource, body)
@@ -195,6 +193,13 @@ class ArgoCD:
         if self._kube is None:
             raise RuntimeError("start() comes first")
         return self._kube
+
+
+async def install_kinds(binaries: Binaries, control_plane: ControlPlane) -> None:
+    """Make a control plane serve Argo CD's kinds; return when it does."""
+    # Server-side, since they are too big for the annotation of a client-side apply.
+    await control_plane.kubectl("apply", "--server-side", "--filename", str(binaries.argocd_crds))
+    await control_plane.serve_crds()
 
 
 def _settings() -> list[tuple[Resource, dict[str, Any]]]:

@@ -89,7 +89,7 @@ def compare(schema: Schema, model: type[BaseModel], path: str) -> Iterator[str]:
 
 def compare_field(schema: Schema, field: FieldInfo, path: str) -> Iterator[str]:
     kind = unwrap(field.annotation)
-    expected = {"string": str, "object": dict, "array": tuple}[type_of(schema)]
+    expected = {"string": str, "object": dict, "array": tuple, "boolean": bool}[type_of(schema)]
     inner = unwrap(get_args(kind)[0]) if get_origin(kind) is tuple else None
     actual = get_origin(kind) or kind
     if isinstance(actual, type) and issubclass(actual, BaseModel):
@@ -97,7 +97,7 @@ def compare_field(schema: Schema, field: FieldInfo, path: str) -> Iterator[str]:
         actual = dict
     if not (isinstance(actual, type) and issubclass(actual, expected)):
         yield f"{path}: the CRD says {schema['type']}, the model {kind}"
-    if inner is not None:
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
         yield from compare(schema["items"], inner, f"{path}[]")
     values = [member.value for member in actual] if issubclass(actual, Enum) else None
     if values != schema.get("enum"):

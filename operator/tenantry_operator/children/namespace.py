@@ -12,6 +12,7 @@ from typing import Any
 
 from tenantry.names import (
     ADOPT_LABEL,
+    ARGOCD_NAMESPACE,
     MANAGED_BY_LABEL,
     ORPHANED_FROM_LABEL,
     TENANT_LABEL,
@@ -35,6 +36,7 @@ class Namespace:
     managed_labels: frozenset[str]
     managed_annotations: frozenset[str]
     terminating: bool
+    system: bool = False
 
     @property
     def owner(self) -> str | None:
@@ -43,7 +45,7 @@ class Namespace:
         The label counts only where our own field manager wrote it: one that was copied or typed in must not get a
         namespace released or deleted. On a system namespace it never counts.
         """
-        if TENANT_LABEL not in self.managed_labels or is_system_namespace(self.name):
+        if TENANT_LABEL not in self.managed_labels or self.system:
             return None
         return self.labels.get(TENANT_LABEL)
 
@@ -53,8 +55,8 @@ class Namespace:
         return MANAGED_BY_LABEL in self.managed_labels and self.owner is None
 
 
-def observe(body: dict[str, Any]) -> Namespace:
-    """Return what to keep of a Namespace object."""
+def observe(body: dict[str, Any], argocd: str = ARGOCD_NAMESPACE) -> Namespace:
+    """Return what to keep of a Namespace object. `argocd`: where Argo CD is."""
     metadata = body["metadata"]
     labels, annotations = managed_keys(metadata)
     return Namespace(
@@ -67,6 +69,7 @@ def observe(body: dict[str, Any]) -> Namespace:
         managed_labels=labels - {"kubernetes.io/metadata.name"},
         managed_annotations=annotations,
         terminating="deletionTimestamp" in metadata,
+        system=is_system_namespace(metadata["name"], argocd),
     )
 
 
@@ -76,9 +79,9 @@ def build(tenant: str, name: str, *, labels: Mapping[str, str], annotations: Map
     return {"metadata": {"name": name, "labels": whole, "annotations": dict(annotations)}}
 
 
-def refusal(tenant: str, name: str, present: Namespace | None) -> str:
+def refusal(tenant: str, name: str, present: Namespace | None, argocd: str = ARGOCD_NAMESPACE) -> str:
     """Return why `tenant` may not have the namespace `name`, and what would change that; "" if it may."""
-    if is_system_namespace(name):
+    if is_system_namespace(name, argocd):
         return "it is a system namespace, which no Tenant can have"
     if not is_dns_label(name):
         return "its name is longer than 63 characters; shorten the entry of spec.namespaces.items"

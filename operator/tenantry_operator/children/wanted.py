@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.classes import Resolved, namespaces_of
-from tenantry.names import is_system_namespace
+from tenantry.names import ARGOCD_NAMESPACE, is_system_namespace
 from tenantry.resources import LIMIT_RANGES, NETWORK_POLICIES, RESOURCE_QUOTAS, ROLE_BINDINGS, Resource
-from tenantry_operator.children import access, limits, network, quota
+from tenantry_operator.children import access, deployer, limits, network, quota
 
 __all__ = ["Wanted", "wanted_children"]
 
@@ -25,13 +25,13 @@ class Wanted:
     kept: frozenset[Resource] = frozenset()
 
 
-def wanted_children(resolved: Resolved, namespaces: Sequence[str]) -> Wanted:
+def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str = ARGOCD_NAMESPACE) -> Wanted:
     """Return what the tenant should have in those of its namespaces that are named, namespace by namespace.
 
-    The problems are those of the whole tenant, whichever namespaces are named.
+    The problems are those of the whole tenant, whichever namespaces are named. `argocd`: where Argo CD is.
     """
     tenant, spec, all_namespaces = resolved.tenant, resolved.spec, namespaces_of(resolved)
-    own = frozenset(found.name for found in all_namespaces if not is_system_namespace(found.name))
+    own = frozenset(found.name for found in all_namespaces if not is_system_namespace(found.name, argocd))
     overdraft = quota.overdraft(spec, all_namespaces)
     bodies: list[tuple[Resource, dict[str, Any]]] = []
     for namespace in all_namespaces:
@@ -43,6 +43,8 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str]) -> Wanted:
         bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, tenant.name, namespace.name)]
         bindings = access.build(tenant.spec.owners, spec, namespace=namespace.name, own=own)
         bodies += [(ROLE_BINDINGS, body) for body in bindings]
+        if spec.app_project is not None and spec.app_project.impersonation:
+            bodies += deployer.build(namespace.name)
     return Wanted(
         bodies=tuple(bodies),
         problems=(
