@@ -5,7 +5,7 @@ from typing import Any
 
 from tenantry.names import FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL
 
-__all__ = ["identity_labels", "managed_keys"]
+__all__ = ["identity_labels", "is_ours", "managed_keys"]
 
 
 def identity_labels(tenant: str) -> dict[str, str]:
@@ -13,12 +13,18 @@ def identity_labels(tenant: str) -> dict[str, str]:
     return {TENANT_LABEL: tenant, MANAGED_BY_LABEL: MANAGED_BY}
 
 
+def is_ours(metadata: Mapping[str, Any]) -> bool:
+    """Whether our field manager has written any of the object."""
+    return any(entry.get("manager") == FIELD_MANAGER for entry in metadata.get("managedFields") or ())
+
+
 def managed_keys(metadata: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the keys of the labels, and of the annotations, that our field manager owns."""
     labels: set[str] = set()
     annotations: set[str] = set()
     for entry in metadata.get("managedFields") or ():
-        if entry.get("manager") != FIELD_MANAGER:
+        # A subresource has rights of its own, and nothing of ours is written through one.
+        if entry.get("manager") != FIELD_MANAGER or entry.get("subresource"):
             continue
         fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
         for found, field in ((labels, "f:labels"), (annotations, "f:annotations")):
