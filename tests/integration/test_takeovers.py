@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tenantry.errors import NotFound
+from tenantry.errors import Conflict, NotFound
 from tenantry.kube import Kube
-from tenantry.resources import NAMESPACES, ROLE_BINDINGS, TENANTS
+from tenantry.names import ARGOCD_NAMESPACE, FIELD_MANAGER
+from tenantry.resources import APP_PROJECTS, NAMESPACES, NETWORK_POLICIES, ROLE_BINDINGS, TENANTS
 from tests.support.control_plane import ControlPlane, KubectlFailed
 from tests.support.eventually import eventually
 from tests.support.takeovers import Attempt, belongings, may, read_attempt, resource_of, subjects
+from tests.support.tenantry import Operator
 
 pytestmark = pytest.mark.usefixtures("operator", "argocd_kinds")
 
@@ -42,6 +44,12 @@ class Outcome:
     during: dict[str, Any]
     reached: list[str]
     after: dict[str, Any]
+
+
+@pytest.fixture
+def name() -> str:
+    """A tenant name of one test's own."""
+    return f"v{secrets.token_hex(4)}"
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +155,21 @@ async def trespasses(kube: Kube, attempt: Attempt, before: dict[str, Any]) -> li
     return found
 
 
+async def apply(kube: Kube, name: str, **spec: Any) -> None:
+    body = {"metadata": {"name": name}, "spec": {"deletionPolicy": "Delete", **spec}}
+    await kube.apply(TENANTS, body, field_manager="test")
+
+
+async def refused(kube: Kube, name: str) -> str:
+    """Wait until a Tenant is Stalled; return why."""
+
+    async def look() -> str | None:
+        found = (await conditions(kube, name)).get("Stalled", {})
+        return str(found["message"]) if found.get("status") == "True" else None
+
+    return await eventually(look, within=20, what=f"tenant {name} is stalled")
+
+
 async def gone(kube: Kube, name: str) -> None:
     async def missing() -> bool:
         try:
@@ -181,6 +204,89 @@ async def test_nothing_is_taken_and_nobody_gets_in(path: Path, outcomes: dict[st
     assert outcome.during == outcome.before
     assert outcome.reached == []
     assert outcome.after == outcome.before, "when the Tenant of the attempt was deleted"
+
+
+async def test_a_label_written_by_hand_opens_no_door_in_the_preset_of_a_tenant(kube: Kube, name: str) -> None:
+    preset = {"isolation": "Tenant"}
+    await apply(kube, name, namespaces={"items": [{"name": "a"}, {"name": "b"}]}, networkPolicies=preset)
+    await ready(kube, name)
+    copied = {"tenantry.dev/tenant": name, "app.kubernetes.io/managed-by": "tenantry"}
+    await kube.create(NAMESPACES, {"metadata": {"name": f"{name}-evil", "labels": copied}})
+    policy = await kube.get(NETWORK_POLICIES, "tenantry-isolation", f"{name}-a")
+    ((peer,),) = [rule["from"] for rule in policy["spec"]["ingress"]]
+    ((key, values),) = [(each["key"], each["values"]) for each in peer["namespaceSelector"]["matchExpressions"]]
+    admitted = await kube.list(NAMESPACES, label_selector=f"{key} in ({','.join(values)})")
+    assert {item["metadata"]["name"] for item in admitted["items"]} == {f"{name}-a", f"{name}-b"}
+
+
+async def test_a_label_written_through_the_status_in_our_name_gives_no_namespace_away(kube: Kube, name: str) -> None:
+    # namespaces/status has a right of its own, and lets its holder write labels (GHSA-2ww6-hf35-mfjm of Capsule).
+    foreign = await kube.create(NAMESPACES, {"metadata": {"name": name}})
+    labels = {"tenantry.dev/tenant": name, "app.kubernetes.io/managed-by": "tenantry"}
+    patch = {"metadata": {"labels": labels}}
+    forged = await kube.merge_patch(NAMESPACES, name, patch, subresource="status", field_manager=FIELD_MANAGER)
+    assert forged["metadata"]["labels"].items() >= labels.items()
+    await apply(kube, name)
+    assert "it exists and is not Tenantry's" in await refused(kube, name)
+    await kube.delete(TENANTS, name)
+    await gone(kube, name)
+    after = await kube.get(NAMESPACES, name)
+    assert after["metadata"]["uid"] == foreign["metadata"]["uid"]
+    assert "deletionTimestamp" not in after["metadata"]
+
+
+async def test_a_forged_status_gets_nobody_a_namespace_or_an_appproject(kube: Kube, name: str) -> None:
+    victim, thief = f"{name}-v", f"{name}-t"
+    await apply(kube, victim, argocd={"enabled": True})
+    await ready(kube, victim)
+    before = (await kube.get(NAMESPACES, victim), await kube.get(APP_PROJECTS, victim, ARGOCD_NAMESPACE))
+    await apply(kube, thief)
+    await ready(kube, thief)
+    claim = {
+        "namespaceCount": 2,
+        "namespaces": [{"name": each, "phase": "Active", "ready": True} for each in (thief, victim)],
+        "argocd": {"project": {"name": victim, "namespace": ARGOCD_NAMESPACE}},
+    }
+    await kube.merge_patch(TENANTS, thief, {"status": claim}, subresource="status")
+    await kube.delete(TENANTS, thief)
+    await gone(kube, thief)
+    after = (await kube.get(NAMESPACES, victim), await kube.get(APP_PROJECTS, victim, ARGOCD_NAMESPACE))
+    for had, has in zip(before, after, strict=True):
+        for key in ("uid", "labels", "annotations"):
+            assert has["metadata"].get(key) == had["metadata"].get(key)
+
+
+async def test_a_tenant_of_the_same_name_does_not_inherit_what_was_left_behind(kube: Kube, name: str) -> None:
+    await apply(kube, name, deletionPolicy="Orphan", owners=[{"kind": "User", "name": "ada", "role": "owner"}])
+    await ready(kube, name)
+    await kube.delete(TENANTS, name)
+    await gone(kube, name)
+    left = await kube.get(NAMESPACES, name)
+    mallory = {"kind": "User", "name": f"{name}-mallory"}
+    await apply(kube, name, owners=[{**mallory, "role": "owner"}])
+    assert f"it was left behind by the deleted tenant {name}" in await refused(kube, name)
+    assert (await kube.get(NAMESPACES, name))["metadata"]["resourceVersion"] == left["metadata"]["resourceVersion"]
+    assert not await may(kube, mallory, name)
+
+
+async def test_a_name_that_somebody_takes_while_the_tenant_is_away_is_not_taken_back(
+    kube: Kube, operator: Operator, name: str
+) -> None:
+    await apply(kube, name)
+    await ready(kube, name)
+    await operator.stop()
+    await kube.delete(NAMESPACES, name)
+
+    async def taken() -> dict[str, Any] | None:
+        try:
+            return await kube.create(NAMESPACES, {"metadata": {"name": name}})
+        except Conflict:
+            return None
+
+    squatter = await eventually(taken, within=30, what="the name is free and somebody takes it")
+    await operator.start()
+    assert "it exists and is not Tenantry's" in await refused(kube, name)
+    assert (await kube.get(NAMESPACES, name))["metadata"]["uid"] == squatter["metadata"]["uid"]
 
 
 async def test_no_binding_of_ours_gives_a_role_or_names_a_subject_that_is_the_clusters_own(
