@@ -109,7 +109,7 @@ async def _delete(kube: Kube, entry: Entry, action: DeleteNamespace, memory: Mem
         return
     live = observe(body)
     memory.absorb(entry, body)
-    if live.uid != action.uid or live.owner != entry.name:
+    if live.uid != action.uid or live.owner != entry.name or live.entry is None:
         raise Conflict(f"namespace {action.target} is no longer that of tenant {entry.name}; it is not deleted")
     if live.terminating:
         return

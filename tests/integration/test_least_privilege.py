@@ -12,6 +12,7 @@ from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
 from tests.support.control_plane import ControlPlane
@@ -38,9 +39,9 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
     """Return every right that the manifests give to a service."""
     rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
-    for space in (namespace, ARGOCD_NAMESPACE):
+    for role, space in ((name, namespace), (name, ARGOCD_NAMESPACE), (f"{name}-events", EVENTS_NAMESPACE)):
         with contextlib.suppress(NotFound):
-            rules += (await kube.get(ROLES, name, space))["rules"]
+            rules += (await kube.get(ROLES, role, space))["rules"]
     return {
         (group, resource, verb)
         for rule in rules

@@ -1,6 +1,7 @@
 """The manifests and samples as a newcomer applies them: a real API server takes them, and each part may do its work."""
 
 import asyncio
+import os
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -180,6 +181,43 @@ async def test_each_part_may_do_its_work_and_no_more(
     }
     said = await control_plane.kubectl("create", "--output=json", "--filename=-", stdin=yaml.safe_dump(review))
     assert yaml.safe_load(said)["status"]["allowed"] is allowed
+
+
+@pytest.mark.usefixtures("base")
+async def test_events_are_written_by_the_operator_where_those_about_tenants_belong_and_nowhere_else(
+    control_plane: ControlPlane,
+) -> None:
+    async def may(account: str, *request: str) -> bool:
+        user = f"--as=system:serviceaccount:{NAMESPACE}:tenantry-{account}"
+        try:
+            return (await control_plane.kubectl("auth", "can-i", *request, user)).strip() == "yes"
+        except KubectlFailed:
+            return False
+
+    assert await may("operator", "create", "events.events.k8s.io", "--namespace=default")
+    assert not await may("operator", "create", "events.events.k8s.io", f"--namespace={NAMESPACE}")
+    assert not await may("operator", "list", "events.events.k8s.io", "--namespace=default")
+    assert not await may("generator", "create", "events.events.k8s.io", "--namespace=default")
+
+
+async def test_the_health_check_gets_into_argo_cd_s_configmap_and_leaves_the_rest_of_it(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    component = MANIFESTS / "components/argocd"
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "https://cd"}}
+    whole = {"resources": ["theirs.yaml"], "components": [os.path.relpath(component, tmp_path.resolve())]}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(theirs))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(whole))
+    built = find(await rendered(control_plane, tmp_path), "ConfigMap", "argocd-cm")["data"]
+    assert set(built) == {"url", "resource.customizations.health.tenantry.dev_Tenant"}
+    try:
+        await control_plane.kubectl("apply", "--namespace=default", "--filename", str(tmp_path / "theirs.yaml"))
+        patch = ("patch", "configmap", "argocd-cm", "--patch-file", str(component / "argocd-cm.yaml"))
+        await control_plane.kubectl("--namespace=default", *patch)
+        stored = await control_plane.kubectl("get", "configmap", "argocd-cm", "--namespace=default", "--output=json")
+        assert yaml.safe_load(stored)["data"] == built
+    finally:
+        await control_plane.kubectl("delete", "configmap", "argocd-cm", "--namespace=default", "--ignore-not-found")
 
 
 async def test_only_the_postgres_component_asks_for_a_database(

@@ -22,6 +22,7 @@ _SETTINGS = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL extra_float_digits = 1",
     "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL lc_monetary = 'C'",
 )
 _TABLE = """
 SELECT d.oid AS database, d.datname, n.nspname, c.oid AS table, (

@@ -33,13 +33,17 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str =
     """
     tenant, spec, all_namespaces = resolved.tenant, resolved.spec, namespaces_of(resolved)
     # What is asked for and refused is somebody else's, however it is called.
-    own = frozenset(namespaces).difference(name for name in namespaces if is_system_namespace(name, argocd))
-    overdraft = quota.overdraft(spec, all_namespaces)
+    own = frozenset(
+        found.name
+        for found in all_namespaces
+        if found.name in namespaces and not is_system_namespace(found.name, argocd)
+    )
+    refusals = [refusal for refusal in (quota.overdraft(spec, all_namespaces), quota.overlimit(resolved)) if refusal]
     bodies: list[tuple[Resource, dict[str, Any]]] = []
     for namespace in all_namespaces:
         if namespace.name not in namespaces:
             continue
-        if not overdraft:
+        if not refusals:
             bodies += [(RESOURCE_QUOTAS, body) for body in quota.build(spec, namespace)]
         bodies += [(LIMIT_RANGES, body) for body in limits.build(spec, namespace.name)]
         bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, namespace.name, own)]
@@ -50,8 +54,8 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str =
     return Wanted(
         bodies=tuple(bodies),
         problems=(
-            *([(RESOURCE_QUOTAS, overdraft)] if overdraft else []),
+            *((RESOURCE_QUOTAS, refusal) for refusal in refusals),
             *((ROLE_BINDINGS, refusal) for refusal in access.refusals(tenant.spec.owners, spec, own)),
         ),
-        kept=frozenset({RESOURCE_QUOTAS} if overdraft else ()),
+        kept=frozenset({RESOURCE_QUOTAS} if refusals else ()),
     )
