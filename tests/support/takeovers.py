@@ -16,6 +16,7 @@ import yaml
 
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
+from tenantry.names import ADOPT_LABEL, is_system_namespace
 from tenantry.resources import (
     APP_PROJECTS,
     LIMIT_RANGES,
@@ -39,7 +40,6 @@ _RESOURCES = {
     each.kind: each for each in (*CHILD_KINDS, APP_PROJECTS, NAMESPACES, TENANTS, TENANT_CLASSES, _CLUSTER_ROLES)
 }
 _HEADING = re.compile(r"^--- # (given|forged|attempt)(?: by (\S+))?\n", re.MULTILINE)
-_ADOPT_LABEL = "tenantry.dev/adopt-by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Attempt:
         """Everything that is somebody else's; a namespace that opted in to a Tenant of the attempt is not."""
         names = {body["metadata"]["name"] for body in self.tenants}
         found = (*self.given, *(body for _, body in self.forged))
-        return tuple(body for body in found if not (_opted_in(body, names) and body["kind"] == NAMESPACES.kind))
+        return tuple(body for body in found if not _handed_over(body, names))
 
 
 def read_attempt(path: Path, name: str) -> Attempt:
@@ -80,7 +80,7 @@ def read_attempt(path: Path, name: str) -> Attempt:
         for body in yaml.safe_load_all(documents):
             if heading == "attempt":
                 if body["kind"] == TENANTS.kind:
-                    handed_over = any(_opted_in(other, {body["metadata"].get("name", "")}) for other in given)
+                    handed_over = any(_handed_over(other, {body["metadata"].get("name", "")}) for other in given)
                     policy = "Orphan" if handed_over else "Delete"
                     body["spec"] = {"deletionPolicy": policy, **body.get("spec", {})}
                 attempt.append(body)
@@ -151,8 +151,10 @@ async def _read(kube: Kube, body: Object) -> Object:
         return {**body, "metadata": {**metadata, "uid": "it is gone"}}
 
 
-def _opted_in(body: Object, tenants: set[str]) -> bool:
-    return (body["metadata"].get("labels") or {}).get(_ADOPT_LABEL) in tenants
+def _handed_over(body: Object, tenants: set[str]) -> bool:
+    metadata = body["metadata"]
+    opted_in = (metadata.get("labels") or {}).get(ADOPT_LABEL) in tenants
+    return opted_in and body["kind"] == NAMESPACES.kind and not is_system_namespace(metadata["name"])
 
 
 def _of_the_cluster(item: Object) -> bool:
@@ -172,6 +174,6 @@ def _essence(body: Object) -> Object:
         if key in ("uid", "labels", "annotations", "ownerReferences", "deletionTimestamp")
     }
     # The operator ends an opt-in on a namespace that already has its tenant.
-    labels = {key: value for key, value in metadata.pop("labels", {}).items() if key != _ADOPT_LABEL}
+    labels = {key: value for key, value in metadata.pop("labels", {}).items() if key != ADOPT_LABEL}
     rest = {key: value for key, value in body.items() if key not in ("metadata", "status", "apiVersion")}
     return {**rest, "metadata": {**metadata, "labels": labels}}
