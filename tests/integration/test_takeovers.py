@@ -89,6 +89,8 @@ async def outcomes(kube: Kube, control_plane: ControlPlane) -> AsyncIterator[dic
     }
     await asyncio.gather(*(kube.delete(TENANTS, body["metadata"]["name"]) for body in given))
     await asyncio.gather(*(remove(kube, body) for attempt in attempts for body in (*attempt.given, *attempt.attempt)))
+    left = await kube.list(NAMESPACES, label_selector=f"tenantry.dev/orphaned-from in ({','.join(tenants)})")
+    await asyncio.gather(*(remove(kube, {**item, "kind": NAMESPACES.kind}) for item in left["items"]))
 
 
 async def create(control_plane: ControlPlane, bodies: list[dict[str, Any]]) -> None:

@@ -68,7 +68,8 @@ class Attempt:
 def read_attempt(path: Path, name: str) -> Attempt:
     """Return what a file says, with `name` for NAME.
 
-    A Tenant of the attempt takes its namespaces along when it is deleted, unless one of them was handed over to it.
+    A Tenant of the attempt takes its namespaces along when it is deleted, unless one was handed over to it or it says
+    otherwise.
     """
     first, _, text = path.read_text().replace("NAME", name).partition("\n")
     given: list[Object] = []
