@@ -5,7 +5,12 @@ from typing import Any
 
 from tenantry.names import FIELD_MANAGER
 
-__all__ = ["managed_keys"]
+__all__ = ["is_ours", "managed_keys"]
+
+
+def is_ours(metadata: Mapping[str, Any]) -> bool:
+    """Whether our field manager has written any of the object."""
+    return any(entry.get("manager") == FIELD_MANAGER for entry in metadata.get("managedFields") or ())
 
 
 def managed_keys(metadata: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
@@ -13,7 +18,8 @@ def managed_keys(metadata: Mapping[str, Any]) -> tuple[frozenset[str], frozenset
     labels: set[str] = set()
     annotations: set[str] = set()
     for entry in metadata.get("managedFields") or ():
-        if entry.get("manager") != FIELD_MANAGER:
+        # A subresource has rights of its own, and nothing of ours is written through one.
+        if entry.get("manager") != FIELD_MANAGER or entry.get("subresource"):
             continue
         fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
         for found, field in ((labels, "f:labels"), (annotations, "f:annotations")):
