@@ -54,6 +54,7 @@ class Reflector(Generic[T]):
         *,
         transform: Callable[[dict[str, Any]], T],
         on_change: Callable[[Key, T | None, T | None], None] | None = None,
+        namespace: str | None = None,
         label_selector: str | None = None,
         timing: Timing | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class Reflector(Generic[T]):
         self._resource = resource
         self._transform = transform
         self._on_change = on_change
+        self._namespace = namespace
         self._label_selector = label_selector
         self._timing = timing or Timing()
         self._items: dict[Key, T] = {}
@@ -127,7 +129,7 @@ class Reflector(Generic[T]):
     async def _list(self) -> None:
         found: list[dict[str, Any]] = []
         seen = 0
-        async for page in self._kube.pages(self._resource, label_selector=self._label_selector):
+        async for page in self._kube.pages(self._resource, self._namespace, self._label_selector):
             seen = int(page["metadata"]["resourceVersion"])
             found += page["items"]
         if seen < self._seen:
@@ -157,6 +159,7 @@ class Reflector(Generic[T]):
         watch = self._kube.watch(
             self._resource,
             resource_version=str(self._seen),
+            namespace=self._namespace,
             label_selector=self._label_selector,
             timeout_seconds=random.randint(300, 600),  # noqa: S311 - spreads reconnects
             silence=self._timing.silence,

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -15,10 +16,17 @@ from tenantry.kube import RECURSION_LIMIT, Kube
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
+from tenantry_generator.answers import Answers, Directory, Nobody
 from tenantry_generator.app import make_app
+from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
+from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.query import accepted_parameters, parse_query
+from tenantry_generator.record import RecordStore
+from tenantry_generator.record.configmaps import configmap_store
+from tenantry_generator.record.file import file_store
 from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
 from tenantry_generator.sources.postgres import PostgresSource
@@ -55,17 +63,8 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
     async with AsyncExitStack() as stack:
-        tokens = Tokens(literal=settings.auth_token, directory=settings.token_dir)
-        columns = settings.table.columns
-        cluster = database = None
-        if CLUSTER in settings.sources:
-            cluster = ClusterSource(await stack.enter_async_context(await Kube.connect()), columns=columns)
-        if POSTGRES in settings.sources:
-            database = PostgresSource(settings.database, settings.table)
-        publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
-        app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns)
+        app = await _make_app(settings, stack)
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )
@@ -73,6 +72,52 @@ async def _serve(settings: Settings) -> None:
         log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
         await stop.wait()
         log.info("stopping")
+
+
+async def _make_app(settings: Settings, stack: AsyncExitStack) -> web.Application:
+    metrics = Metrics()
+    columns = settings.table.columns
+    kube = await stack.enter_async_context(await Kube.connect()) if settings.in_cluster else None
+    publisher = Publisher(
+        cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
+        database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
+        metrics=metrics,
+        columns=columns,
+        store=await _open_store(settings, kube, stack),
+    )
+    directory: Directory = Nobody()
+    if kube is not None:
+        followed = ApplicationSets(
+            kube, namespace=settings.argocd_namespace, config_maps=settings.config_maps, columns=columns
+        )
+        following = asyncio.create_task(followed.run(), name="applicationsets")
+        stack.push_async_callback(_end, following)
+        directory = followed
+    accepted = accepted_parameters(columns)
+    answers = Answers(publisher, directory, parse=lambda given: parse_query(given, accepted), metrics=metrics)
+    return make_app(
+        publisher=publisher,
+        answers=answers,
+        tokens=Tokens(literal=settings.auth_token, directory=settings.token_dir),
+        admins=Tokens(literal=None, directory=settings.admin_token_dir, required=False),
+        announce=announcer(kube, settings.namespace),
+        metrics=metrics,
+    )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _open_store(settings: Settings, kube: Kube | None, stack: AsyncExitStack) -> RecordStore | None:
+    if settings.record_dir is not None:
+        return await stack.enter_async_context(file_store(settings.record_dir))
+    if kube is not None:
+        return await stack.enter_async_context(configmap_store(kube, namespace=settings.namespace))
+    log.warning("no record is kept, so a restart forgets what was served: set TENANTRY_RECORD_DIR")
+    return None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tenantry.errors import SettingsError
+from tenantry.names import is_dns_label
 from tenantry.render import CLUSTER, POSTGRES, RESERVED, STATUS
 from tenantry.settings import Environment
 
@@ -24,6 +25,11 @@ environment variables:
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
   TENANTRY_BIND            HOST:PORT to listen on (default: 0.0.0.0:4355)
   KUBECONFIG               the cluster; unset in a pod
+  TENANTRY_ADMIN_TOKEN_DIR a directory of files with one token each that may acknowledge holds
+  TENANTRY_RECORD_DIR      a directory for the record of what was served (default: ConfigMaps, if there is a cluster)
+  TENANTRY_LEASE_NAMESPACE namespace of those ConfigMaps (default: the pod's own; outside a pod, default)
+  TENANTRY_ARGOCD_NAMESPACE  namespace of Argo CD and its ApplicationSets (default: argocd)
+  TENANTRY_CONFIGMAPS      ConfigMaps by which plugin generators ask here (default: tenantry)
   DB_HOST, DB_PORT         Postgres (default: localhost, 5432)
   DB_NAME                  its database (default: organization)
   DB_USER, DB_PASSWORD     its role (default: postgres, no password)
@@ -38,6 +44,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAME = "letters, digits and _, not starting with a digit, written as the catalog has it"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _HIDDEN = "(hidden)"
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used."""
+    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used.
+
+    `in_cluster`: there is an API server to use, as a source or in a pod. `namespace`: where this process keeps things.
+    """
 
     auth_token: str | None = field(repr=False)
     token_dir: Path | None
@@ -80,6 +90,12 @@ class Settings:
     port: int
     database: Database
     table: Table
+    admin_token_dir: Path | None
+    in_cluster: bool
+    record_dir: Path | None
+    namespace: str
+    argocd_namespace: str
+    config_maps: tuple[str, ...]
 
 
 def load_settings(values: Mapping[str, str]) -> Settings:
@@ -99,6 +115,12 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         port=port,
         database=_database(env),
         table=_table(env),
+        admin_token_dir=env.directory("TENANTRY_ADMIN_TOKEN_DIR"),
+        in_cluster=CLUSTER in sources or _POD_NAMESPACE.is_file(),
+        record_dir=env.directory("TENANTRY_RECORD_DIR"),
+        namespace=_namespace(env, "TENANTRY_LEASE_NAMESPACE", _own_namespace(env)),
+        argocd_namespace=_namespace(env, "TENANTRY_ARGOCD_NAMESPACE", "argocd"),
+        config_maps=env.listing("TENANTRY_CONFIGMAPS", "tenantry"),
     )
 
 
@@ -118,6 +140,17 @@ def _auth_token(env: Environment, token_dir: Path | None) -> str | None:
         accepts = "printable ASCII without spaces that does not start with '$', which is an unresolved reference"
         raise SettingsError("AUTH_TOKEN", _HIDDEN, accepts)
     return token
+
+
+def _own_namespace(env: Environment) -> str:
+    in_pod = not env.text("KUBECONFIG") and _POD_NAMESPACE.is_file()
+    return _POD_NAMESPACE.read_text().strip() if in_pod else "default"
+
+
+def _namespace(env: Environment, name: str, default: str) -> str:
+    if not is_dns_label(held := env.text(name, default)):
+        raise SettingsError(name, held, "the name of a namespace")
+    return held
 
 
 def _check_kubeconfig(env: Environment) -> None:

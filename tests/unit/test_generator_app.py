@@ -12,10 +12,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import ClusterRow, Row, render_row, render_tenant
+from tenantry_generator.answers import Answers, Nobody
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.query import accepted_parameters, parse_query
 from tenantry_generator.sources import Read
 from tests.support.eventually import eventually
 
@@ -48,8 +51,16 @@ class Service:
         self.database: ToldSource[Row] = ToldSource("postgres")
         metrics = Metrics()
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
-        tokens = Tokens(literal="s3cret", directory=None)
-        self.app = make_app(publisher=self.publisher, tokens=tokens, metrics=metrics, columns=("status",))
+        accepted = accepted_parameters(("status",))
+        answers = Answers(self.publisher, Nobody(), parse=lambda given: parse_query(given, accepted), metrics=metrics)
+        self.app = make_app(
+            publisher=self.publisher,
+            answers=answers,
+            tokens=Tokens(literal="s3cret", directory=None),
+            admins=Tokens(literal=None, directory=None, required=False),
+            announce=announcer(None, "default"),
+            metrics=metrics,
+        )
         self.client: TestClient[Any, Any]
 
     def tenants(self, *names: str) -> None:
@@ -149,6 +160,7 @@ async def test_a_defect_in_a_source_takes_nothing_away(service: Service) -> None
 async def test_too_many_departures_are_held_and_shown_while_changes_flow(service: Service) -> None:
     service.tenants("z")
     service.rows(*(f"t{number}" for number in range(9)))
+    assert len(await service.names()) == 10
     service.rows("t0", "t1", "new", status="trial")
     assert await service.names() == ["new", *(f"t{number}" for number in range(9)), "z"]
     metrics = await service.metrics()
@@ -162,6 +174,7 @@ async def test_too_many_departures_are_held_and_shown_while_changes_flow(service
 async def test_one_departure_is_followed(service: Service) -> None:
     service.tenants("a", "b")
     service.rows("c")
+    assert await service.names() == ["a", "b", "c"]
     service.tenants("a")
     assert await service.names() == ["a", "c"]
 
