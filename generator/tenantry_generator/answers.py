@@ -4,8 +4,6 @@ A request that carries an ApplicationSet's name makes a view known, which is rec
 name nobody deletes anything upon the answer, so it is given as it is.
 """
 
-import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -108,9 +106,8 @@ class Answers:
     ) -> None:
         views = self._publisher.membership.views
         if wanted.keys() <= views.keys():
-            if any(time.time() - views[key].asked > _DAY for key in wanted):
-                with contextlib.suppress(NotReady):
-                    await self._publisher.change(lambda membership, now: _touch(membership, wanted, now))
+            if any(self._publisher.now() - views[key].asked > _DAY for key in wanted):
+                self._publisher.change_later("asked", lambda membership, now: _touch(membership, wanted, now))
             return
         current = None if found is None else self._ids(applicationset, found[1])
 

@@ -68,6 +68,7 @@ class Publisher:
         self._recorder = Recorder(store, columns=columns, metrics=metrics)
         self._changed = asyncio.Event()
         self._requests: list[_Request] = []
+        self._later: dict[str, Change] = {}
         self._conflict: str | None = None
         self._crash: str | None = None
         self._loaded_at: float | None = None
@@ -126,6 +127,14 @@ class Publisher:
                 return await request.done
         except TimeoutError:
             raise NotReady(self._recorder.problem or "the record could not be written in time") from None
+
+    def change_later(self, what: str, change: Change) -> None:
+        """Make a change, which must not fail, with the next one; of several of the same `what` the last counts."""
+        self._later[what] = change
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return self._clock()
 
     async def _keep(self) -> None:
         """Keep the record and the snapshot in step with the sources, for ever."""
@@ -194,6 +203,10 @@ class Publisher:
             except (Refused, NotReady) as error:
                 if not request.done.done():
                     request.done.set_exception(error)
+        if membership is not self.membership:
+            for change in self._later.values():
+                membership = change(membership, now)
+            self._later = {}
         return release_views(membership, now=now) if self.all_sure else membership
 
     def _build(self, membership: Membership) -> Snapshot | None:

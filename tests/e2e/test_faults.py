@@ -61,15 +61,19 @@ async def test_a_tenant_is_still_onboarded_while_postgres_is_away(world: World, 
 
 
 async def test_the_api_server_stopped_deletes_nothing(world: World) -> None:
+    async def can_not_record() -> bool:
+        return await world.metric("tenantry_record_errors_total") > 0
+
     async with nothing_deleted(world):
         world.control_plane.stop_apiserver()
         try:
             await world.metric_reaches(0, "tenantry_source_up", source="cluster")
-            assert await world.served() == EVERYONE
             await world.sql(article.rows(("pied_piper", "trial")))
-            await world.serves(*EVERYONE, "pied_piper")
+            await eventually(can_not_record, within=10, what="a change waits until it can be recorded")
+            assert await world.served() == EVERYONE
         finally:
             await world.control_plane.start_apiserver()
+        await world.serves(*EVERYONE, "pied_piper")
         await asks_again(world)
         await world.has_applications(*EVERYONE, "pied_piper")
 
@@ -145,7 +149,7 @@ async def test_the_generator_killed_deletes_nothing(world: World) -> None:
         await asks_again(world)
 
 
-async def test_the_generator_restarted_during_an_outage_answers_503_until_it_has_read_everything(
+async def test_the_generator_restarted_during_an_outage_without_a_record_answers_503_until_it_has_read_everything(
     world: World, postgres: Postgres
 ) -> None:
     async def refuses_for_postgres() -> bool:
@@ -156,6 +160,7 @@ async def test_the_generator_restarted_during_an_outage_answers_503_until_it_has
         postgres.stop()
         try:
             world.generator.kill()
+            await world.forget()
             await world.generator.start(until="/healthz")
             await eventually(refuses_for_postgres, within=10, what="503 for Postgres alone")
             assert await world.generator.getparams() == await world.generator.getparams(), "the text must be stable"

@@ -12,11 +12,14 @@ from tenantry.credentials import load_credentials
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.resources import CONFIG_MAPS, NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry_generator.events import announcer
 from tenantry_generator.record import Stored
 from tenantry_generator.record.configmaps import RECORD_LABEL, configmap_store
 from tenantry_generator.record.index import INDEX
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
+from tests.support.argocd import NAMESPACE as ARGOCD
+from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities, requests_of
@@ -41,8 +44,9 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
     """Return every right that the manifests give to a service."""
     rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
-    with contextlib.suppress(NotFound):
-        rules += (await kube.get(ROLES, name, namespace))["rules"]
+    for place in (namespace, ARGOCD):
+        with contextlib.suppress(NotFound):
+            rules += (await kube.get(ROLES, name, place))["rules"]
     return {
         (group, resource, verb)
         for rule in rules
@@ -93,10 +97,12 @@ async def test_the_operator_uses_every_right_that_it_has(
 
 
 async def test_the_generator_uses_every_right_that_it_has(
-    control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube
+    control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube, argocd: ArgoCD
 ) -> None:
     await generator.start()
     await use_the_record(identities)
+    async with Kube(await load_credentials(str(identities.generator))) as own:
+        await announcer(own, identities.namespace)("acknowledged")
     rights = await granted(kube, "tenantry-generator", identities.namespace)
 
     async def all_used() -> bool:

@@ -16,9 +16,10 @@ from tests.support.control_plane import ControlPlane
 
 __all__ = ["Identities", "install_identities", "refusals", "requests_of"]
 
-_BASE = Path(__file__).parents[2] / "manifests" / "base"
+_MANIFESTS = Path(__file__).parents[2] / "manifests"
 _KINDS = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 _NAMESPACE = "tenantry-system"
+_ARGOCD = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}
 _FORBIDDEN = 403
 
 
@@ -32,9 +33,10 @@ class Identities:
 
 
 async def install_identities(plane: ControlPlane) -> Identities:
-    """Apply the namespace, the ServiceAccounts and the rights of manifests/base, nothing else."""
-    rendered = yaml.safe_load_all(await plane.kubectl("kustomize", str(_BASE)))
-    wanted = [body for body in rendered if body and body["kind"] in _KINDS]
+    """Apply the namespaces, the ServiceAccounts and the rights of the manifests, nothing else."""
+    rendered = [await plane.kubectl("kustomize", str(_MANIFESTS / part)) for part in ("base", "argocd")]
+    bodies = [body for part in rendered for body in yaml.safe_load_all(part)]
+    wanted = [_ARGOCD, *(body for body in bodies if body and body["kind"] in _KINDS)]
     await plane.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(wanted))
     return Identities(
         namespace=_NAMESPACE,
