@@ -35,6 +35,10 @@ def merge(cluster: Mapping[str, ClusterRow], database: Mapping[str, Row], before
 
 def changed_names(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[str]:
     """Return the names that came, went, or have another row."""
+    if list(before) == list(after):
+        # Side by side, which with many tenants takes a third of the time.
+        pairs = zip(after, before.values(), after.values(), strict=True)
+        return [name for name, old, row in pairs if old is not row and old != row]
     changed = [name for name, row in after.items() if (old := before.get(name)) is not row and old != row]
     return [*changed, *(before.keys() - after.keys())]
 
