@@ -26,7 +26,6 @@ log = get_logger(__name__)
 HOLDS = "/api/v1/holds"
 
 _DAY = 86400.0
-_UNUSED = 7 * _DAY
 _MOST_VIEWS = 500
 
 Parse = Callable[[Mapping[str, Any]], Query]
@@ -36,12 +35,18 @@ Parse = Callable[[Mapping[str, Any]], Query]
 class Directory(Protocol):
     """The ApplicationSets that use us, as far as they are known."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is known by now which there are, or known that it can't be."""
+
     def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
         """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one."""
 
 
 class Nobody:
     """A Directory where ApplicationSets can't be read."""
+
+    settled = True
 
     def find(self, name: str) -> None:
         """Return None."""
@@ -107,12 +112,15 @@ class Answers:
         views = self._publisher.membership.views
         if wanted.keys() <= views.keys():
             if any(self._publisher.now() - views[key].asked > _DAY for key in wanted):
-                self._publisher.change_later("asked", lambda membership, now: _touch(membership, wanted, now))
+                what = f"asked for {sorted(wanted)}"
+                self._publisher.change_later(what, lambda membership, now: _touch(membership, wanted, now))
             return
+        if not self._directory.settled:
+            return  # shown with whatever is held, of whichever selector
         current = None if found is None else self._ids(applicationset, found[1])
 
         def change(membership: Membership, now: float) -> Membership:
-            kept = _room(membership, applicationset, current, now)
+            kept = _room(membership, applicationset, current)
             for key, (parameters, query, selector) in wanted.items():
                 if key not in kept:
                     rows = membership.merged.rows
@@ -140,6 +148,8 @@ class Answers:
         membership, strict = self._publisher.membership, bool(self._publisher.unread)
         known = any(view.applicationset == applicationset for view in membership.views.values())
         if found is None:
+            if not self._directory.settled and (strict or not self._views(applicationset, query, {}, sure=False)):
+                raise NotReady("the ApplicationSets have not been read yet; so it is not known what this would delete")
             if not known:
                 _require_tenants(membership)
             return
@@ -186,15 +196,13 @@ def _touch(membership: Membership, wanted: Mapping[str, object], now: float) -> 
     return replace(membership, views=views)
 
 
-def _room(membership: Membership, applicationset: str, current: frozenset[str] | None, now: float) -> dict[str, View]:
-    """Return the views to keep: without those that this ApplicationSet no longer asks for, and the long unused."""
+def _room(membership: Membership, applicationset: str, current: frozenset[str] | None) -> dict[str, View]:
+    """Return the views to keep: without those that this ApplicationSet no longer asks for."""
     kept = {
         key: view
         for key, view in membership.views.items()
         if current is None or key in current or view.applicationset != applicationset
     }
-    if len(kept) >= _MOST_VIEWS:
-        kept = {key: view for key, view in kept.items() if now - view.asked <= _UNUSED}
     if len(kept) >= _MOST_VIEWS:
         raise NotReady(f"{_MOST_VIEWS} different inputs are followed already; ask with fewer")
     return kept

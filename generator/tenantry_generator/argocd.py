@@ -7,6 +7,7 @@ hides is then not guarded, and a first contact can't be told from any other.
 import asyncio
 from collections.abc import Collection, Sequence
 
+from tenantry.errors import Forbidden, NotFound
 from tenantry.kube import Kube
 from tenantry.reflector import Reflector
 from tenantry.render import RESERVED
@@ -41,6 +42,11 @@ class ApplicationSets:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sets.run())
             tasks.create_task(self._maps.run())
+
+    @property
+    def settled(self) -> bool:
+        """Whether they have been listed, or the API server has said that they can't be."""
+        return self._sets.synced.is_set() or isinstance(self._sets.error, Forbidden | NotFound)
 
     def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
         """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one.

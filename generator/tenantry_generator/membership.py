@@ -24,6 +24,7 @@ __all__ = [
     "Membership",
     "acknowledge",
     "expire",
+    "forget_unused",
     "holds",
     "release_views",
     "take",
@@ -33,7 +34,7 @@ __all__ = [
 ACKNOWLEDGED_FOR = 3600.0
 """Seconds for which an acknowledgement that can't be followed yet stays valid."""
 KEPT = 7 * 86400.0
-"""Seconds for which it is remembered that a tenant has left, and that a hash was acknowledged."""
+"""Seconds for which it is remembered that a tenant has left, that a hash was acknowledged, and a view unasked for."""
 
 
 class Fate(StrEnum):
@@ -154,6 +155,12 @@ def expire(membership: Membership, *, now: float) -> Membership:
         if abs(now - (each.used or each.at)) <= (ACKNOWLEDGED_FOR if each.used is None else KEPT)
     }
     return membership if len(kept) == len(membership.acknowledged) else replace(membership, acknowledged=kept)
+
+
+def forget_unused(membership: Membership, *, now: float) -> Membership:
+    """Forget the views that nobody has asked for in a week, of an ApplicationSet that is gone; but no hold."""
+    kept = {key: view for key, view in membership.views.items() if view.holds or now - view.asked <= KEPT}
+    return membership if len(kept) == len(membership.views) else replace(membership, views=kept)
 
 
 def _waiting(membership: Membership) -> frozenset[str]:

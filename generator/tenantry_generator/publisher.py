@@ -16,7 +16,7 @@ from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
-from tenantry_generator.membership import Membership, expire, holds, release_views, take
+from tenantry_generator.membership import Membership, expire, forget_unused, holds, release_views, take
 from tenantry_generator.merge import shadowed
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
@@ -207,6 +207,7 @@ class Publisher:
             for change in self._later.values():
                 membership = change(membership, now)
             self._later = {}
+            membership = forget_unused(membership, now=now)
         return release_views(membership, now=now) if self.all_sure else membership
 
     def _build(self, membership: Membership) -> Snapshot | None:

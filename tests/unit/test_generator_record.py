@@ -17,6 +17,7 @@ from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.auth import Tokens
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
+from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import accepted_parameters, parse_query
@@ -60,6 +61,7 @@ class Owners:
 
     def __init__(self) -> None:
         self.sets: dict[str, ApplicationSet] = {}
+        self.settled = True
 
     def own(self, name: str, count: int, *uses: Use, plain: bool = True) -> None:
         self.sets[name] = ApplicationSet(name, "uid", count, uses or (Use("tenantry", {}, None),), plain)
@@ -113,14 +115,14 @@ class Service:
             answer = await response.json()
             return response.status, len(answer["output"]["parameters"]) if response.ok else answer["message"]
 
-    async def answers_with(self, count: int, **parameters: Any) -> None:
+    async def answers_with(self, count: int, *, name: str = "apps", **parameters: Any) -> None:
         async def same() -> bool:
-            return await self.ask(**parameters) == (200, count)
+            return await self.ask(name, **parameters) == (200, count)
 
         try:
             await eventually(same, within=5, what=f"an answer of {count} elements")
         except AssertionError as error:
-            raise AssertionError(f"{error}; {await self.ask(**parameters)}") from None
+            raise AssertionError(f"{error}; {await self.ask(name, **parameters)}") from None
 
     async def acknowledge(self, body: object, token: str = "admin") -> tuple[int, Any]:  # noqa: S107
         headers = {"Authorization": f"Bearer {token}"}
@@ -425,3 +427,57 @@ async def test_several_generators_of_one_application_set_count_together(store: M
         await eventually(lambda: service.publisher.snapshot, within=5, what="a snapshot")
         assert await service.ask(status="late") == (200, 0)
         assert await service.ask(status="active") == (200, 10)
+
+
+async def test_until_the_application_sets_are_read_only_known_ones_are_answered(store: Memory, owners: Owners) -> None:
+    async with running(store, owners) as service:
+        service.rows(10)
+        await service.answers_with(10)
+        owners.settled = False
+        assert await service.ask() == (200, 10)
+        for name, parameters in (("apps", {"status": "active"}), ("other", {})):
+            status, message = await service.ask(name, **parameters)
+            assert status == 503
+            assert "ApplicationSets have not been read yet" in message
+    async with running(store, owners) as service:
+        service.database.problem = "away"
+        await eventually(lambda: service.publisher.snapshot, within=5, what="a snapshot")
+        assert (await service.ask())[0] == 503, "out of the record alone, a surplus must be excluded"
+        owners.settled = True
+        await service.answers_with(10)
+
+
+async def test_what_a_selector_hides_is_held_and_an_edited_application_set_has_another_view(
+    store: Memory, owners: Owners
+) -> None:
+    active = read_selector({"matchLabels": {"status": "active"}})
+    owners.own("apps", 10, Use("tenantry", {}, active))
+    async with running(store, owners) as service:
+        service.rows(10)
+        await service.answers_with(10)
+        service.rows(10, status="late")
+        await eventually(lambda: service.holds(), within=5, what="a hold")
+        body = service.publisher.membership.views
+        assert [view.selector for view in body.values()] == [active]
+        owners.own("apps", 10)
+        await service.answers_with(10)
+        assert [view.selector for view in service.publisher.membership.views.values()] == [None]
+        assert service.holds() == []
+
+
+async def test_a_view_that_nobody_asks_for_is_forgotten_after_a_week_unless_it_holds(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as service:
+        service.rows(10)
+        for name, status in (("used", "active"), ("gone", "active"), ("holding", "late")):
+            await service.answers_with(10 if status == "active" else 0, name=name, status=status)
+        service.rows(10, status="late")
+        await eventually(lambda: len(service.holds()) == 2, within=5, what="two holds")
+        service.rows(10)
+        await eventually(lambda: service.holds()[0]["set"].endswith("holding"), within=5, what="one is over")
+        service.now += 8 * 86400
+        assert await service.ask("used", status="active") == (200, 10)
+        service.rows(11)
+        await eventually(lambda: len(service.publisher.membership.merged.rows) == 11, within=5, what="a change")
+        assert {view.applicationset for view in service.publisher.membership.views.values()} == {"used", "holding"}
