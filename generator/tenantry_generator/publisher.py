@@ -217,11 +217,10 @@ class Publisher:
         return build_snapshot(membership.merged.rows, self._built, first=max(1, self.membership.revision))
 
     def _may_serve(self) -> bool:
-        if self.snapshot is not None:
-            return True
+        """Whether every source has been read, or those that have not been won't be soon."""
+        if self.snapshot is not None or self._loaded_at is None:
+            return self.snapshot is not None
         unread = [feed for feed in self._feeds.values() if not feed.complete]
-        if any(feed.name not in self.membership.sources for feed in unread) or self._loaded_at is None:
-            return False
         waited = asyncio.get_running_loop().time() - self._loaded_at
         return waited > _PATIENCE or all(feed.problem is not None for feed in unread)
 

@@ -145,6 +145,8 @@ def test_a_clock_that_was_set_back_does_not_open_the_gate_and_mends_itself() -> 
         assert guarded.ledger.room(share=SHARE, now=jump) == 0
     guarded.read(tenants(8) | {"new"}, now=5e8)
     assert guarded.ledger.room(share=SHARE, now=5e8 + WINDOW + 61) == 2
+    guarded.read(tenants(100), now=5e8 + 120)
+    assert guarded.ledger.room(share=SHARE, now=5e8 + 4 * WINDOW) == 10, "it counts from now on what is served now"
 
 
 def test_no_sequence_of_reads_shortens_a_set_beyond_the_limit() -> None:

@@ -129,6 +129,15 @@ def test_an_acknowledgement_releases_exactly_those_still_missing_once_and_outsid
     assert len(holds(take(state, "postgres", many(8), now=300))) == 1
 
 
+def test_who_returns_with_the_read_that_follows_an_acknowledgement_has_not_left() -> None:
+    state = take(Membership(), "postgres", many(10), now=0)
+    state = take(state, "postgres", many(5), now=60)
+    state = acknowledge(state, holds(state)[0].hash, by="me", now=120)
+    state = take(state, "postgres", many(8), now=180)
+    assert served(state) == set(many(8))
+    assert state.departed.keys() == {"t008", "t009"}
+
+
 def test_an_acknowledgement_leaves_other_holds_alone() -> None:
     state = take(Membership(), "postgres", many(10), now=0)
     state = take(state, "postgres", many(6), now=60)

@@ -386,6 +386,25 @@ async def test_an_acknowledged_first_contact_is_answered_while_the_numbers_are_t
         assert service.holds() == []
         service.rows(9)
         await service.answers_with(9)
+        owners.own("apps", 40)
+        assert await service.ask() == (200, 9), "it is known now"
+
+
+async def test_a_first_contact_that_was_agreed_to_is_not_agreed_to_for_ever(
+    store: Memory, owners: Owners, admins: Path
+) -> None:
+    owners.own("apps", 30)
+    async with running(store, owners, admins) as service:
+        service.rows(10)
+        await eventually(lambda: service.publisher.snapshot, within=5, what="a snapshot")
+        await service.ask()
+        await service.acknowledge({"hash": service.holds()[0]["hash"]})
+        service.now += 3601
+        service.rows(11)
+        await eventually(lambda: len(service.publisher.membership.merged.rows) == 11, within=5, what="a change")
+        service.rows(10)
+        await eventually(lambda: len(service.publisher.membership.merged.rows) == 10, within=5, what="a change")
+        assert (await service.ask())[0] == 503
 
 
 async def test_an_empty_answer_is_given_only_to_whom_it_deletes_nothing(store: Memory, owners: Owners) -> None:
