@@ -11,8 +11,11 @@ from importlib.metadata import version
 
 from aiohttp import web
 
+from tenantry.credentials import load_credentials
 from tenantry.errors import SettingsError
+from tenantry.identity import process_identity
 from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.lease import Elector
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
@@ -27,6 +30,8 @@ from tenantry_generator.query import accepted_parameters, parse_query
 from tenantry_generator.record import RecordStore
 from tenantry_generator.record.configmaps import configmap_store
 from tenantry_generator.record.file import file_store
+from tenantry_generator.role import LEASE, Role
+from tenantry_generator.role_label import RoleLabel
 from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
 from tenantry_generator.sources.postgres import PostgresSource
@@ -64,27 +69,33 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        app = await _make_app(settings, stack)
+        role = await _role(settings, stack)
+        app = await _make_app(settings, stack, role)
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )
         await stack.enter_async_context(serving(runner, (settings.host, settings.port)))
         log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
-        await stop.wait()
+        async with role.holding():
+            await stop.wait()
         log.info("stopping")
 
 
-async def _make_app(settings: Settings, stack: AsyncExitStack) -> web.Application:
+async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> web.Application:
     metrics = Metrics()
+    metrics.answering.set_function(role.answering)
     columns = settings.table.columns
-    kube = await stack.enter_async_context(await Kube.connect()) if settings.in_cluster else None
+    in_cluster = CLUSTER in settings.sources or settings.lease_namespace is not None
+    kube = await stack.enter_async_context(await Kube.connect()) if in_cluster else None
     publisher = Publisher(
         cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
         database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
         metrics=metrics,
         columns=columns,
         store=await _open_store(settings, kube, stack),
+        may_write=role.answering,
     )
+    role.on_promoted = publisher.take_over
     directory: Directory = Nobody()
     if kube is not None:
         followed = ApplicationSets(
@@ -100,8 +111,9 @@ async def _make_app(settings: Settings, stack: AsyncExitStack) -> web.Applicatio
         answers=answers,
         tokens=Tokens(literal=settings.auth_token, directory=settings.token_dir),
         admins=Tokens(literal=None, directory=settings.admin_token_dir, required=False),
-        announce=announcer(kube, settings.namespace),
+        announce=announcer(kube, settings.lease_namespace),
         metrics=metrics,
+        why_not=role.why_not,
     )
 
 
@@ -114,10 +126,22 @@ async def _end(task: asyncio.Task[None]) -> None:
 async def _open_store(settings: Settings, kube: Kube | None, stack: AsyncExitStack) -> RecordStore | None:
     if settings.record_dir is not None:
         return await stack.enter_async_context(file_store(settings.record_dir))
-    if kube is not None:
-        return await stack.enter_async_context(configmap_store(kube, namespace=settings.namespace))
-    log.warning("no record is kept, so a restart forgets what was served: set TENANTRY_RECORD_DIR")
+    if kube is not None and settings.lease_namespace is not None:
+        return await stack.enter_async_context(configmap_store(kube, namespace=settings.lease_namespace))
+    remedy = "set TENANTRY_RECORD_DIR, or in a cluster TENANTRY_LEASE_NAMESPACE"
+    log.warning(f"no record is kept, so a restart forgets what was served: {remedy}")
     return None
+
+
+async def _role(settings: Settings, stack: AsyncExitStack) -> Role:
+    if (namespace := settings.lease_namespace) is None:
+        return Role(None)
+    # Connections of its own: however busy the others are, the Lease can be renewed.
+    kube = await stack.enter_async_context(Kube(await load_credentials(), connections=2))
+    identity = process_identity((settings.host, settings.port))
+    elector = Elector(kube, namespace=namespace, name=LEASE, identity=identity)
+    label = RoleLabel(kube, namespace=namespace, pod=settings.pod_name) if settings.pod_name else None
+    return Role(elector, show=label.keep if label is not None else None)
 
 
 if __name__ == "__main__":

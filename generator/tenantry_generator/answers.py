@@ -13,7 +13,7 @@ from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
 from tenantry_generator.generator_selector import Selector
-from tenantry_generator.membership import Membership
+from tenantry_generator.membership import ACKNOWLEDGED_FOR, Membership
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import Query
@@ -160,7 +160,7 @@ class Answers:
         seen = self._contacts.get(applicationset) == contact
         self._contacts[applicationset] = contact
         agreed = membership.acknowledged.get(contact.hash)
-        if agreed is not None and agreed.used is None:
+        if agreed is not None and agreed.used is None and self._publisher.now() - agreed.at <= ACKNOWLEDGED_FOR:
             return
         self._metrics.first_contact_refused.labels(applicationset).inc()
         if not seen:

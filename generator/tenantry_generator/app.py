@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -44,13 +45,24 @@ _METRICS = web.AppKey("metrics", Metrics)
 _ANSWERS = web.AppKey("answers", Answers)
 _ADMINS = web.AppKey("admins", Tokens)
 _ANNOUNCE = web.AppKey[Announce]("announce")
+_WHY_NOT = web.AppKey[Callable[[], str]]("why_not")
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
 
 def make_app(
-    *, publisher: Publisher, answers: Answers, tokens: Tokens, admins: Tokens, announce: Announce, metrics: Metrics
+    *,
+    publisher: Publisher,
+    answers: Answers,
+    tokens: Tokens,
+    admins: Tokens,
+    announce: Announce,
+    metrics: Metrics,
+    why_not: Callable[[], str],
 ) -> web.Application:
-    """Return the application; while it runs it follows the publisher's sources. `admins` may acknowledge holds."""
+    """Return the application; while it runs it follows the publisher's sources.
+
+    `admins` may acknowledge holds. `why_not` says why this replica must not answer now, "" when it may.
+    """
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
     app[_TOKENS] = tokens
@@ -58,6 +70,7 @@ def make_app(
     app[_ANSWERS] = answers
     app[_ADMINS] = admins
     app[_ANNOUNCE] = announce
+    app[_WHY_NOT] = why_not
     app.router.add_post(GETPARAMS, _getparams)
     app.router.add_get(HOLDS, _holds, allow_head=False)
     app.router.add_post(HOLDS, _acknowledge)
@@ -72,11 +85,19 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    return _json(200, await request.app[_ANSWERS].answer(call.applicationset, call.parameters))
+    why_not = request.app[_WHY_NOT]
+    _require_role(request)
+    return _Answer(await request.app[_ANSWERS].answer(call.applicationset, call.parameters), why_not)
+
+
+def _require_role(request: web.Request) -> None:
+    if why := request.app[_WHY_NOT]():
+        raise NotReady(why)
 
 
 async def _holds(request: web.Request) -> web.Response:
     _check_either(request)
+    _require_role(request)
     request.app[_PUBLISHER].current()
     found = describe(request.app[_PUBLISHER], request.app[_ANSWERS])
     return _json(200, json.dumps({"holds": found}, ensure_ascii=False).encode())
@@ -86,6 +107,7 @@ async def _acknowledge(request: web.Request) -> web.Response:
     if not request.app[_ADMINS]:
         raise Refused(403, "no token may acknowledge yet: put one into a file of TENANTRY_ADMIN_TOKEN_DIR")
     token = request.app[_ADMINS].check(request.headers.getall("Authorization", []))
+    _require_role(request)
     given, name = parse_acknowledgement(await _body(request))
     by = f"{name} (token {token})" if name else f"token {token}"
     done = await acknowledge_hold(request.app[_PUBLISHER], request.app[_ANSWERS], given, by=by)
@@ -126,7 +148,7 @@ async def _healthz(_: web.Request) -> web.Response:
 
 async def _readyz(request: web.Request) -> web.Response:
     try:
-        request.app[_PUBLISHER].current()
+        request.app[_PUBLISHER].require_ready()
     except NotReady as error:
         return web.Response(status=503, text=f"{error}\n")
     publisher = request.app[_PUBLISHER]
@@ -169,6 +191,23 @@ async def _say_what_failed(request: web.Request, handler: Handler) -> web.Stream
         # The outermost handler: an answer with a message is of more use than a closed connection.
         log.exception("answering failed unexpectedly", path=request.path)
         return _json(500, encode_message("internal error; the generator's log has the details"))
+
+
+class _Answer(web.Response):
+    """A 200 that looks once more, right before its first byte, whether this replica may still give it.
+
+    The process may have been stopped since, for longer than its Lease lasts.
+    """
+
+    def __init__(self, body: bytes, why_not: Callable[[], str]) -> None:
+        super().__init__(status=200, body=body, content_type="application/json")
+        self._why_not = why_not
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if why := self._why_not():
+            self.set_status(503)
+            self.body = encode_message(why)
+        return await super().prepare(request)
 
 
 def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:

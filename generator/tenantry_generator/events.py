@@ -18,11 +18,11 @@ _NAME = "tenantry-generator"
 _LONGEST = 1024
 
 
-def announcer(kube: Kube | None, namespace: str) -> Announce:
+def announcer(kube: Kube | None, namespace: str | None) -> Announce:
     """Return what makes an Event about the generator's Service; without a cluster, what does nothing."""
 
     async def announce(message: str) -> None:
-        if kube is None:
+        if kube is None or namespace is None:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         body = {

@@ -23,6 +23,8 @@ class Feed:
         self._metrics = metrics
         self._on_read = on_read
         self._crash: str | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._starting_over = False
         self.rows: Mapping[str, Any] | None = None
         self.fresh = False
         self.name = source.name
@@ -53,13 +55,27 @@ class Feed:
     async def run(self) -> None:
         """Follow the source for ever. A defect of ours ends neither the process nor what is being served."""
         while True:
+            self._starting_over = False
+            self._reading = asyncio.create_task(self._source.run(self._take), name=f"reading {self.name}")
             try:
-                await self._source.run(self._take)
+                await self._reading
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self._starting_over or (task is not None and task.cancelling()):
+                    raise
+                continue
             except Exception as error:
                 # The outermost loop: without it one surprising object would take every tenant's answer away.
                 self._crash = f"internal error: {type(error).__name__}"
                 log.exception("reading a source failed unexpectedly; trying again", source=self.name)
             await asyncio.sleep(_AFTER_CRASH)
+
+    def start_over(self) -> None:
+        """Read everything anew, since what was read may be older than what another process has served."""
+        self.rows, self.fresh = None, False
+        self._source.start_over()
+        if self._reading is not None and not self._reading.done():
+            self._starting_over = self._reading.cancel()
 
     def _take(self, read: Read[Any]) -> None:
         self.rows, self.fresh, self._crash = read.rows, True, None

@@ -59,12 +59,16 @@ class Publisher:
         columns: Sequence[str] = (),
         store: RecordStore | None = None,
         clock: Callable[[], float] = time.time,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.membership = Membership()
         self._built: Snapshot | None = None
         self._metrics = metrics
         self._clock = clock
+        self._may_write = may_write
+        self._loaded = asyncio.Event()
+        self._must_load = False
         self._recorder = Recorder(store, columns=columns, metrics=metrics)
         self._changed = asyncio.Event()
         self._requests: list[_Request] = []
@@ -136,18 +140,44 @@ class Publisher:
         """Return the Unix time."""
         return self._clock()
 
+    async def take_over(self) -> None:
+        """Begin anew, as another process may have written the record: return when that is read.
+
+        Every source is read anew too: what this process read before may lack what the other one has served since.
+        """
+        self.snapshot = self._built = None
+        for feed in self._feeds.values():
+            feed.start_over()
+        self._must_load = True
+        self._loaded.clear()
+        self._changed.set()
+        await self._loaded.wait()
+
+    def require_ready(self) -> None:
+        """Raise NotReady unless this process answers, or could at once if it no longer stood by."""
+        standing_by = not self._may_write() and self._loaded_at is not None
+        if standing_by and (not self.unread or self._feeds.keys() <= self.membership.sources.keys()):
+            return
+        self.current()
+
     async def _keep(self) -> None:
         """Keep the record and the snapshot in step with the sources, for ever."""
         while True:
+            self._must_load = False
             self.membership = await self._recorder.load()
             self._loaded_at = asyncio.get_running_loop().time()
+            self._loaded.set()
             for feed in self._feeds.values():
                 feed.fresh = feed.complete
             self._changed.set()
             try:
-                while True:
+                while not self._must_load:
                     await self._wait()
-                    await self._settle()
+                    if not self._may_write():
+                        await asyncio.sleep(_POLL)
+                    elif not self._must_load:
+                        await self._settle()
+                continue
             except RecordConflict as error:
                 self.snapshot = None
                 self._conflict = f"another process writes the record of this one: {error}"

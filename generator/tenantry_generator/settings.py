@@ -5,15 +5,14 @@ A wrong value ends the process before it serves anything, with one line; a secre
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tenantry.errors import SettingsError
-from tenantry.names import is_dns_label
 from tenantry.render import CLUSTER, POSTGRES, RESERVED, STATUS
-from tenantry.settings import Environment
+from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["HELP", "Database", "Settings", "Table", "load_settings", "usable_token"]
 
@@ -23,11 +22,14 @@ environment variables:
   TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change;
                            one of AUTH_TOKEN and TENANTRY_TOKEN_DIR is required
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
+  TENANTRY_LEASE_NAMESPACE namespace of the record, and of the Lease that lets one generator at a time answer (default,
+                           where cluster is a source: the pod's own; outside a pod: no Lease, and there must be no
+                           second generator)
+  TENANTRY_POD_NAME        the pod to label while it answers; a Service can select it (default: none is labelled)
   TENANTRY_BIND            HOST:PORT to listen on (default: 0.0.0.0:4355)
   KUBECONFIG               the cluster; unset in a pod
   TENANTRY_ADMIN_TOKEN_DIR a directory of files with one token each that may acknowledge holds
-  TENANTRY_RECORD_DIR      a directory for the record of what was served (default: ConfigMaps, if there is a cluster)
-  TENANTRY_LEASE_NAMESPACE namespace of those ConfigMaps (default: the pod's own; outside a pod, default)
+  TENANTRY_RECORD_DIR      a directory for the record of what was served (default: ConfigMaps beside the Lease)
   TENANTRY_ARGOCD_NAMESPACE  namespace of Argo CD and its ApplicationSets (default: argocd)
   TENANTRY_CONFIGMAPS      ConfigMaps by which plugin generators ask here (default: tenantry)
   DB_HOST, DB_PORT         Postgres (default: localhost, 5432)
@@ -44,7 +46,6 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAME = "letters, digits and _, not starting with a digit, written as the catalog has it"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _HIDDEN = "(hidden)"
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Table:
 class Settings:
     """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used.
 
-    `in_cluster`: there is an API server to use, as a source or in a pod. `namespace`: where this process keeps things.
+    `lease_namespace` is None where there is no Lease, `pod_name` where there is no pod to label.
     """
 
     auth_token: str | None = field(repr=False)
@@ -88,12 +89,12 @@ class Settings:
     sources: tuple[str, ...]
     host: str
     port: int
+    lease_namespace: str | None
+    pod_name: str | None
     database: Database
     table: Table
     admin_token_dir: Path | None
-    in_cluster: bool
     record_dir: Path | None
-    namespace: str
     argocd_namespace: str
     config_maps: tuple[str, ...]
 
@@ -113,13 +114,13 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         sources=sources,
         host=host,
         port=port,
+        lease_namespace=_lease_namespace(env, sources),
+        pod_name=env.text("TENANTRY_POD_NAME") or None,
         database=_database(env),
         table=_table(env),
         admin_token_dir=env.directory("TENANTRY_ADMIN_TOKEN_DIR"),
-        in_cluster=CLUSTER in sources or _POD_NAMESPACE.is_file(),
         record_dir=env.directory("TENANTRY_RECORD_DIR"),
-        namespace=_namespace(env, "TENANTRY_LEASE_NAMESPACE", _own_namespace(env)),
-        argocd_namespace=_namespace(env, "TENANTRY_ARGOCD_NAMESPACE", "argocd"),
+        argocd_namespace=env.namespace("TENANTRY_ARGOCD_NAMESPACE", "argocd") or "argocd",
         config_maps=env.listing("TENANTRY_CONFIGMAPS", "tenantry"),
     )
 
@@ -142,22 +143,16 @@ def _auth_token(env: Environment, token_dir: Path | None) -> str | None:
     return token
 
 
-def _own_namespace(env: Environment) -> str:
-    in_pod = not env.text("KUBECONFIG") and _POD_NAMESPACE.is_file()
-    return _POD_NAMESPACE.read_text().strip() if in_pod else "default"
-
-
-def _namespace(env: Environment, name: str, default: str) -> str:
-    if not is_dns_label(held := env.text(name, default)):
-        raise SettingsError(name, held, "the name of a namespace")
-    return held
-
-
 def _check_kubeconfig(env: Environment) -> None:
     """Look only whether there is a file: the client reads it, but answers a missing one with a riddle."""
     held = env.text("KUBECONFIG")
     if held and not any(Path(file).is_file() for file in held.split(os.pathsep)):
         raise SettingsError("KUBECONFIG", held, "the path of a kubeconfig file that exists; in a pod, leave it unset")
+
+
+def _lease_namespace(env: Environment, sources: Collection[str]) -> str | None:
+    in_pod = CLUSTER in sources and not env.text("KUBECONFIG")
+    return env.namespace("TENANTRY_LEASE_NAMESPACE", pod_namespace() if in_pod else None)
 
 
 def _table(env: Environment) -> Table:

@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from tenantry.errors import SettingsError
-from tenantry.names import is_dns_label
-from tenantry.settings import Environment
+from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["Settings"]
 
@@ -17,8 +14,6 @@ environment:
   TENANTRY_LEASE_NAMESPACE  namespace of the Lease that lets one operator at a time work; it must exist
                             (default: the pod's own; with a KUBECONFIG, the namespace default)
 """
-
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +29,9 @@ class Settings:
         """Read the settings; raise SettingsError for the first wrong one."""
         environment = Environment(values)
         kubeconfig = environment.text("KUBECONFIG") or None
+        own = pod_namespace() if kubeconfig is None else None
         return cls(
             kubeconfig=kubeconfig,
             bind=environment.bind("TENANTRY_BIND", "0.0.0.0:8080"),
-            lease_namespace=_lease_namespace(environment, in_pod=kubeconfig is None),
+            lease_namespace=environment.namespace("TENANTRY_LEASE_NAMESPACE", None) or own or "default",
         )
-
-
-def _lease_namespace(environment: Environment, *, in_pod: bool) -> str:
-    name = "TENANTRY_LEASE_NAMESPACE"
-    if not (namespace := environment.text(name)):
-        return _POD_NAMESPACE.read_text().strip() if in_pod and _POD_NAMESPACE.is_file() else "default"
-    if not is_dns_label(namespace):
-        raise SettingsError(name, namespace, "the name of a namespace")
-    return namespace

@@ -11,7 +11,7 @@ import pytest
 from tenantry.credentials import load_credentials
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.resources import CONFIG_MAPS, NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry.resources import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
 from tenantry_generator.events import announcer
 from tenantry_generator.record import Stored
 from tenantry_generator.record.configmaps import RECORD_LABEL, configmap_store
@@ -22,7 +22,7 @@ from tests.support.argocd import NAMESPACE as ARGOCD
 from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
-from tests.support.identities import Identities, requests_of
+from tests.support.identities import Identities, generator_pod, requests_of
 from tests.support.tenantry import Generator, Operator
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
@@ -35,7 +35,12 @@ Right = tuple[str, str, str]
 @pytest.fixture
 async def generator(control_plane: ControlPlane, identities: Identities, tmp_path: Path) -> AsyncIterator[Generator]:
     """A generator of Tenants only, under its own ServiceAccount."""
-    env = {"KUBECONFIG": str(identities.generator), "TENANTRY_SOURCES": "cluster"}
+    env = {
+        "KUBECONFIG": str(identities.generator),
+        "TENANTRY_SOURCES": "cluster",
+        "TENANTRY_LEASE_NAMESPACE": identities.namespace,
+        "TENANTRY_POD_NAME": "the-generator",
+    }
     running = Generator(token="token-of-the-test", directory=tmp_path, env=env)
     yield running
     await running.stop()
@@ -99,6 +104,7 @@ async def test_the_operator_uses_every_right_that_it_has(
 async def test_the_generator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube, argocd: ArgoCD
 ) -> None:
+    await kube.create(PODS, generator_pod("the-generator"), identities.namespace)
     await generator.start()
     await use_the_record(identities)
     async with Kube(await load_credentials(str(identities.generator))) as own:
@@ -108,7 +114,8 @@ async def test_the_generator_uses_every_right_that_it_has(
     async def all_used() -> bool:
         return rights == used(control_plane, "tenantry-generator")
 
-    await eventually(all_used, within=15, what=f"exactly these rights are used: {rights}")
+    await eventually(all_used, within=30, what=f"exactly these rights are used: {rights}")
+    await kube.delete(PODS, "the-generator", identities.namespace)
 
 
 async def use_the_record(identities: Identities) -> None:

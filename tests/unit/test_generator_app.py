@@ -37,6 +37,10 @@ class ToldSource(Generic[T]):
         self.publish: Callable[[Read[T]], None]
         self.crash = asyncio.Event()
         self.runs = 0
+        self.started_over = 0
+
+    def start_over(self) -> None:
+        self.started_over += 1
 
     async def run(self, publish: Callable[[Read[T]], None]) -> None:
         self.publish = publish
@@ -53,6 +57,7 @@ class Service:
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
         accepted = accepted_parameters(("status",))
         answers = Answers(self.publisher, Nobody(), parse=lambda given: parse_query(given, accepted), metrics=metrics)
+        self.not_answering: Callable[[], str] = lambda: ""
         self.app = make_app(
             publisher=self.publisher,
             answers=answers,
@@ -60,6 +65,7 @@ class Service:
             admins=Tokens(literal=None, directory=None, required=False),
             announce=announcer(None, "default"),
             metrics=metrics,
+            why_not=lambda: self.not_answering(),
         )
         self.client: TestClient[Any, Any]
 
@@ -317,3 +323,24 @@ def test_a_thousand_applicationsets_are_told_apart_and_no_more() -> None:
     lines = metrics.render().decode().splitlines()
     assert 'tenantry_getparams_requests_total{applicationset="other",code="200"} 100.0' in lines
     assert 'tenantry_getparams_requests_total{applicationset="set-7",code="200"} 2.0' in lines
+
+
+async def test_a_replica_that_stands_by_answers_503_and_is_ready(service: Service) -> None:
+    service.tenants("one")
+    service.rows("two")
+    service.not_answering = lambda: "another one answers"
+    assert await service.ask() == (503, {"message": "another one answers"})
+    async with service.client.get("/readyz") as response:
+        assert response.status == 200
+    service.not_answering = lambda: ""
+    assert await service.names() == ["one", "two"]
+
+
+async def test_an_answer_that_was_prepared_while_it_might_be_given_is_not_sent_when_it_no_longer_may(
+    service: Service,
+) -> None:
+    service.tenants("one")
+    service.rows("two")
+    looks = iter(["", "the Lease ran out meanwhile"])
+    service.not_answering = lambda: next(looks)
+    assert await service.ask() == (503, {"message": "the Lease ran out meanwhile"})

@@ -79,6 +79,7 @@ class Service:
         self.cluster: ToldSource[ClusterRow] | None = ToldSource("cluster") if cluster else None
         self.events: list[str] = []
         self.now = T0
+        self.answering = True
         metrics = Metrics()
         self.publisher = Publisher(
             cluster=self.cluster,
@@ -87,6 +88,7 @@ class Service:
             columns=("status",),
             store=store,
             clock=lambda: self.now,
+            may_write=lambda: self.answering,
         )
         accepted = accepted_parameters(("status",))
         self.answers = Answers(
@@ -103,6 +105,7 @@ class Service:
             admins=Tokens(literal=None, directory=admins, required=False),
             announce=announce,
             metrics=metrics,
+            why_not=lambda: "",
         )
         self.client: TestClient[Any, Any] = TestClient(TestServer(app))
 
@@ -500,3 +503,50 @@ async def test_a_view_that_nobody_asks_for_is_forgotten_after_a_week_unless_it_h
         service.rows(11)
         await eventually(lambda: len(service.publisher.membership.merged.rows) == 11, within=5, what="a change")
         assert {view.applicationset for view in service.publisher.membership.views.values()} == {"used", "holding"}
+
+
+async def test_a_standby_writes_nothing_and_a_takeover_begins_with_the_record_and_fresh_reads(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as leader, running(store, owners) as standby:
+        standby.answering = False
+        leader.rows(10)
+        await leader.answers_with(10)
+        standby.rows(10)
+        saves = store.saves
+        async with standby.client.get("/readyz") as response:
+            assert (response.status, store.saves) == (200, saves), "it is ready, and has not written"
+        leader.rows(11)
+        await leader.answers_with(11)
+        leader.answering = False
+
+        runs = standby.database.runs
+        await standby.publisher.take_over()
+        standby.answering = True
+        assert (await standby.ask())[0] == 503, "what it read before lacks a tenant that was served since"
+        await eventually(lambda: standby.database.runs > runs, within=5, what="it reads anew")
+        assert standby.database.started_over == 1
+        standby.rows(11)
+        await standby.answers_with(11)
+        assert standby.holds() == []
+        assert standby.publisher.membership.departed == {}
+
+
+async def test_a_takeover_in_the_middle_of_a_change_holds_what_the_other_one_would_have_held(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as leader, running(store, owners) as standby:
+        standby.answering = False
+        leader.rows(10)
+        await leader.answers_with(10)
+        store.gate.clear()
+        leader.rows(0)
+        await asyncio.sleep(0.05)
+        leader.answering = False
+        store.gate.set()
+        await standby.publisher.take_over()
+        standby.answering = True
+        await eventually(lambda: standby.database.runs == 2, within=5, what="it reads anew")
+        standby.rows(0)
+        await standby.answers_with(10)
+        assert len(standby.holds()[0]["tenants"]) == 10
