@@ -32,6 +32,7 @@ _NAMES_IN_LOG = 20
 _PATIENCE = 10.0
 """Seconds that a start waits for sources that are still being read before it serves from the record."""
 _POLL = 0.25
+_AT_ONCE = 0.02
 _ANSWER_WITHIN = 5.0
 
 Change = Callable[[Membership, float], Membership]
@@ -144,6 +145,7 @@ class Publisher:
         """Begin anew, as another process may have written the record: return when that is read.
 
         Every source is read anew too: what this process read before may lack what the other one has served since.
+        NotReady: the record can't be read; then this has to be called again.
         """
         self.snapshot = self._built = None
         for feed in self._feeds.values():
@@ -151,7 +153,10 @@ class Publisher:
         self._must_load = True
         self._loaded.clear()
         self._changed.set()
-        await self._loaded.wait()
+        while not self._loaded.is_set():
+            if self._recorder.problem is not None:
+                raise NotReady(self._recorder.problem)
+            await asyncio.sleep(_AT_ONCE)
 
     def require_ready(self) -> None:
         """Raise NotReady unless this process answers, or could at once if it no longer stood by."""

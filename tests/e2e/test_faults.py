@@ -35,6 +35,16 @@ async def asks_again(world: World) -> None:
     assert await world.metric("tenantry_getparams_requests_total", applicationset=SET, code="200") > before
 
 
+async def start_again(world: World) -> None:
+    """Start the generator and wait until it answers; it is ready as soon as it could stand by."""
+
+    async def answers() -> bool:
+        return (await world.generator.getparams())[0] == 200
+
+    await world.generator.start(until="/healthz")
+    await eventually(answers, within=20, what="the generator answers")
+
+
 async def test_postgres_stopped_deletes_nothing(world: World, postgres: Postgres) -> None:
     async with nothing_deleted(world):
         postgres.stop()
@@ -151,7 +161,7 @@ async def test_the_generator_killed_deletes_nothing(world: World) -> None:
         world.generator.kill()
         refreshed = await world.argocd.refresh(SET)
         assert refreshed.reason == "ApplicationGenerationFromParamsError", refreshed
-        await world.generator.start()
+        await start_again(world)
         await asks_again(world)
 
 

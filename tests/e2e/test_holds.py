@@ -12,7 +12,7 @@ from tenantry.errors import NotFound
 from tenantry.names import slug
 from tenantry.resources import APPLICATION_SETS, CONFIG_MAPS
 from tests.e2e.conftest import SET, TWO, World
-from tests.e2e.test_faults import EVERYONE, asks_again, nothing_deleted
+from tests.e2e.test_faults import EVERYONE, asks_again, nothing_deleted, start_again
 from tests.support import article
 from tests.support.argocd import NAMESPACE
 from tests.support.eventually import eventually
@@ -41,14 +41,6 @@ async def refused(world: World) -> str:
     refreshed = await world.argocd.refresh(SET)
     assert "API error with status code 503" in refreshed.message, refreshed
     return refreshed.message
-
-
-async def served_from_the_record(world: World) -> None:
-    async def answers() -> bool:
-        status, _ = await world.generator.getparams()
-        return status == 200
-
-    await eventually(answers, within=20, what="the generator answers out of its record")
 
 
 async def test_after_a_truncate_exactly_the_acknowledged_are_deleted(world: World) -> None:
@@ -87,11 +79,11 @@ async def test_a_restart_forgets_neither_who_was_served_nor_a_hold(world: World)
     async with nothing_deleted(world):
         world.generator.kill()
         await world.sql(HALF_GONE)
-        await world.generator.start()
+        await start_again(world)
         hold = await world.only_hold()
         assert hold["tenants"] == slugs(*HALF)
         world.generator.kill()
-        await world.generator.start()
+        await start_again(world)
         assert (await world.only_hold())["hash"] == hold["hash"]
         await asks_again(world)
     await world.acknowledge(hold)
@@ -103,7 +95,7 @@ async def test_killed_in_the_middle_of_a_change_it_holds_what_it_would_have_held
     async with nothing_deleted(world):
         await world.sql("TRUNCATE organization")
         world.generator.kill()
-        await world.generator.start()
+        await start_again(world)
         assert (await world.only_hold())["tenants"] == slugs(*article.TENANTS)
         await asks_again(world)
 
@@ -129,7 +121,7 @@ async def test_restarted_during_an_outage_it_answers_from_its_record(world: Worl
         postgres.stop()
         try:
             world.generator.kill()
-            await world.generator.start()
+            await start_again(world)
             await asks_again(world)
             assert await world.served() == EVERYONE
         finally:
@@ -150,7 +142,7 @@ async def test_an_old_record_during_an_outage_deletes_nothing(world: World, post
         await world.kube.create(CONFIG_MAPS, body, world.namespace)
     postgres.stop()
     try:
-        await world.generator.start()
+        await start_again(world)
         message = await refused(world)
         assert "owns 13 Applications and the answer has only 12 elements" in message
         assert await world.applications() == before
@@ -174,7 +166,7 @@ async def test_a_mass_change_of_status_deletes_nothing_until_acknowledged(world:
         assert (hold["set"].partition(" of ")[2], hold["tenants"]) == (f"ApplicationSet {SET}", slugs(*ACTIVE))
         await asks_again(world)
         world.generator.kill()
-        await world.generator.start()
+        await start_again(world)
         assert (await world.only_hold())["hash"] == hold["hash"]
         await asks_again(world)
     await world.acknowledge(hold)
@@ -187,7 +179,7 @@ async def test_a_wrong_database_on_the_first_day_deletes_nothing_until_acknowled
         world.generator.kill()
         await world.forget()
         await world.sql(HALF_GONE)
-        await world.generator.start()
+        await start_again(world)
         assert "owns 12 Applications and the answer has only 7 elements" in await refused(world)
         hold = await world.only_hold()
         assert hold["hash"] in await refused(world)
@@ -202,7 +194,7 @@ async def test_an_empty_database_on_the_first_day_deletes_nothing(world: World) 
         world.generator.kill()
         await world.forget()
         await world.sql("TRUNCATE organization")
-        await world.generator.start()
+        await start_again(world)
         await refused(world)
         await world.sql(article.rows(*article.TENANTS.items()))
         await world.serves(*EVERYONE)
@@ -216,7 +208,7 @@ async def test_the_record_deleted_while_it_is_used_deletes_nothing(world: World)
         await world.serves(*EVERYONE, "pied_piper")
         world.generator.kill()
         await world.sql("TRUNCATE organization")
-        await world.generator.start()
+        await start_again(world)
         assert len((await world.only_hold())["tenants"]) == 11
         await asks_again(world)
 
@@ -230,7 +222,11 @@ async def test_a_damaged_record_deletes_nothing_and_is_begun_anew_only_by_a_pers
                 await world.kube.delete(CONFIG_MAPS, body["metadata"]["name"], world.namespace)
         await world.sql(HALF_GONE)
         await world.generator.start(until="/healthz")
-        assert "the record of what was served can't be read" in await refused(world)
+
+        async def unreadable() -> bool:
+            return "the record of what was served can't be read" in await refused(world)
+
+        await eventually(unreadable, within=20, what="it says what is the matter")
         await world.forget()
 
         async def first_contact() -> bool:
