@@ -113,6 +113,11 @@ class Reflector(Generic[T]):
                     pause = max(pause, error.retry_after)
             await asyncio.sleep(pause)
 
+    def start_over(self) -> None:
+        """Be as before the first list, but keep what was seen: `run`, when it is called anew, lists before all else."""
+        self._must_list = True
+        self.synced.clear()
+
     def absorb(self, body: dict[str, Any]) -> None:
         """Take in an object that a write just answered with, so that the next look at `items` sees that write.
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -18,10 +19,17 @@ from tenantry.lease import Elector
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
+from tenantry_generator.answers import Answers, Directory, Nobody
 from tenantry_generator.app import make_app
+from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
+from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.record import RecordStore
+from tenantry_generator.record.configmaps import configmap_store
+from tenantry_generator.record.file import file_store
 from tenantry_generator.role import LEASE, Role
 from tenantry_generator.role_label import RoleLabel
 from tenantry_generator.settings import HELP, Settings, load_settings
@@ -61,28 +69,9 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
     async with AsyncExitStack() as stack:
-        tokens = Tokens(literal=settings.auth_token, directory=settings.token_dir)
-        columns = settings.table.columns
-        kube = cluster = database = None
-        if CLUSTER in settings.sources:
-            kube = await stack.enter_async_context(await Kube.connect())
-            cluster = ClusterSource(kube, columns=columns)
-        if POSTGRES in settings.sources:
-            database = PostgresSource(settings.database, settings.table)
-        publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
-        clusters = Clusters(own=kube, directory=settings.clusters_dir, metrics=metrics)
         role = await _role(settings, stack)
-        metrics.answering.set_function(role.answering)
-        app = make_app(
-            publisher=publisher,
-            clusters=clusters,
-            tokens=tokens,
-            metrics=metrics,
-            columns=columns,
-            why_not=role.why_not,
-        )
+        app = await _make_app(settings, stack, role)
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )
@@ -91,6 +80,68 @@ async def _serve(settings: Settings) -> None:
         async with role.holding():
             await stop.wait()
         log.info("stopping")
+
+
+async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> web.Application:
+    metrics = Metrics()
+    metrics.answering.set_function(role.answering)
+    columns = settings.table.columns
+    in_cluster = CLUSTER in settings.sources or settings.lease_namespace is not None
+    kube = await stack.enter_async_context(await Kube.connect()) if in_cluster else None
+    publisher = Publisher(
+        cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
+        database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
+        metrics=metrics,
+        columns=columns,
+        store=await _open_store(settings, kube, stack),
+        may_write=role.answering,
+    )
+    role.on_promoted = publisher.take_over
+    directory: Directory = Nobody()
+    if kube is not None:
+        followed = ApplicationSets(
+            kube, namespace=settings.argocd_namespace, config_maps=settings.config_maps, columns=columns
+        )
+        following = asyncio.create_task(followed.run(), name="applicationsets")
+        stack.push_async_callback(_end, following)
+        directory = followed
+    accepted = accepted_parameters(columns)
+    clusters = Clusters(
+        own=kube if CLUSTER in settings.sources else None, directory=settings.clusters_dir, metrics=metrics
+    )
+    answers = Answers(
+        publisher,
+        directory,
+        parse=lambda given: parse_query(given, accepted),
+        bind=clusters.bind,
+        metrics=metrics,
+    )
+    return make_app(
+        publisher=publisher,
+        clusters=clusters,
+        answers=answers,
+        tokens=Tokens(literal=settings.auth_token, directory=settings.token_dir),
+        admins=Tokens(literal=None, directory=settings.admin_token_dir, required=False),
+        announce=announcer(kube, settings.lease_namespace),
+        metrics=metrics,
+        why_not=role.why_not,
+    )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _open_store(settings: Settings, kube: Kube | None, stack: AsyncExitStack) -> RecordStore | None:
+    if settings.record_dir is not None:
+        return await stack.enter_async_context(file_store(settings.record_dir))
+    if kube is not None and settings.lease_namespace is not None:
+        return await stack.enter_async_context(configmap_store(kube, namespace=settings.lease_namespace))
+    remedy = "set TENANTRY_RECORD_DIR, or in a cluster TENANTRY_LEASE_NAMESPACE"
+    log.warning(f"no record is kept, so a restart forgets what was served: {remedy}")
+    return None
 
 
 async def _role(settings: Settings, stack: AsyncExitStack) -> Role:

@@ -6,8 +6,10 @@ body whose length is not known before it starts.
 
 import asyncio
 import contextlib
+import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -15,16 +17,19 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tenantry.telemetry import get_logger
+from tenantry_generator.acknowledging import acknowledge_hold, describe
+from tenantry_generator.answers import HOLDS, Answers
 from tenantry_generator.auth import Tokens
 from tenantry_generator.contract import (
     BODY_LIMIT,
     encode_message,
+    parse_acknowledgement,
     parse_request,
 )
 from tenantry_generator.errors import NotReady, Refused
+from tenantry_generator.events import Announce
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.openapi import OPENAPI, load_openapi
-from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.sources.clusters import Clusters
 
@@ -39,8 +44,10 @@ _BODY_DEADLINE = 10.0
 _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
+_ANSWERS = web.AppKey("answers", Answers)
+_ADMINS = web.AppKey("admins", Tokens)
+_ANNOUNCE = web.AppKey[Announce]("announce")
 _WHY_NOT = web.AppKey[Callable[[], str]]("why_not")
-_ACCEPTED = web.AppKey("accepted", Accepted)
 _DOCUMENT = web.AppKey("openapi", bytes)
 _CLUSTERS = web.AppKey("clusters", Clusters)
 _APPLICATIONSET = web.RequestKey("applicationset", str)
@@ -50,24 +57,30 @@ def make_app(
     *,
     publisher: Publisher,
     clusters: Clusters,
+    answers: Answers,
     tokens: Tokens,
+    admins: Tokens,
+    announce: Announce,
     metrics: Metrics,
-    columns: Sequence[str],
     why_not: Callable[[], str],
 ) -> web.Application:
     """Return the application; while it runs it follows the publisher's sources, and the clusters' namespaces.
 
-    `why_not` says why this replica must not answer now, "" when it may.
+    `admins` may acknowledge holds. `why_not` says why this replica must not answer now, "" when it may.
     """
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
     app[_CLUSTERS] = clusters
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
+    app[_ANSWERS] = answers
+    app[_ADMINS] = admins
+    app[_ANNOUNCE] = announce
     app[_WHY_NOT] = why_not
-    app[_ACCEPTED] = accepted_parameters(columns)
     app[_DOCUMENT] = load_openapi()
     app.router.add_post(GETPARAMS, _getparams)
+    app.router.add_get(HOLDS, _holds, allow_head=False)
+    app.router.add_post(HOLDS, _acknowledge)
     app.router.add_get(OPENAPI, _openapi)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
@@ -80,11 +93,47 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    query = request.app[_CLUSTERS].bind(parse_query(call.parameters, request.app[_ACCEPTED]))
     why_not = request.app[_WHY_NOT]
-    if why := why_not():
+    _require_role(request)
+    return _Answer(await request.app[_ANSWERS].answer(call.applicationset, call.parameters), why_not)
+
+
+def _require_role(request: web.Request) -> None:
+    if why := request.app[_WHY_NOT]():
         raise NotReady(why)
-    return _Answer(request.app[_PUBLISHER].current().answer(query), why_not)
+
+
+async def _holds(request: web.Request) -> web.Response:
+    _check_either(request)
+    _require_role(request)
+    request.app[_PUBLISHER].current()
+    found = describe(request.app[_PUBLISHER], request.app[_ANSWERS])
+    return _json(200, json.dumps({"holds": found}, ensure_ascii=False).encode())
+
+
+async def _acknowledge(request: web.Request) -> web.Response:
+    if not request.app[_ADMINS]:
+        raise Refused(403, "no token may acknowledge yet: put one into a file of TENANTRY_ADMIN_TOKEN_DIR")
+    token = request.app[_ADMINS].check(request.headers.getall("Authorization", []))
+    _require_role(request)
+    given, name = parse_acknowledgement(await _body(request))
+    by = f"{name} (token {token})" if name else f"token {token}"
+    done = await acknowledge_hold(request.app[_PUBLISHER], request.app[_ANSWERS], given, by=by)
+    await request.app[_ANNOUNCE](f"{by} acknowledged the hold {given} of {done.set}: {len(done.released)} released")
+    body: dict[str, Any] = {"hash": given, "set": done.set, "by": by, "released": done.released}
+    if done.pending is not None:
+        return _json(202, json.dumps({**body, "message": done.pending}).encode())
+    return _json(200, json.dumps(body).encode())
+
+
+def _check_either(request: web.Request) -> None:
+    headers = request.headers.getall("Authorization", [])
+    try:
+        request.app[_TOKENS].check(headers)
+    except Refused:
+        if not request.app[_ADMINS]:
+            raise
+        request.app[_ADMINS].check(headers)
 
 
 async def _body(request: web.Request) -> bytes:
@@ -111,10 +160,16 @@ async def _healthz(_: web.Request) -> web.Response:
 
 async def _readyz(request: web.Request) -> web.Response:
     try:
-        request.app[_PUBLISHER].current()
+        request.app[_PUBLISHER].require_ready()
     except NotReady as error:
         return web.Response(status=503, text=f"{error}\n")
-    return web.Response(text="ok\n")
+    publisher = request.app[_PUBLISHER]
+    notes = ["ok"]
+    if publisher.problem is not None:
+        notes.append(publisher.problem)
+    if publisher.unread:
+        notes.append(f"served as recorded, not read since the start: {', '.join(publisher.unread)}")
+    return web.Response(text="\n".join(notes) + "\n")
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -30,25 +30,38 @@ class Tokens:
     """The tokens that are valid now: `literal`, and one in each file of `directory`.
 
     Files whose name starts with a dot are the kubelet's own and are passed over. While the directory can't be read, or
-    holds no token, the last ones stay valid. SettingsError when there is no token at all to begin with.
+    holds no token, the last ones stay valid. SettingsError when there is none to begin with and one is `required`.
     """
 
     def __init__(
-        self, *, literal: str | None, directory: Path | None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        literal: str | None,
+        directory: Path | None,
+        required: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._literal = () if literal is None else (_digest(literal),)
+        self._literal = () if literal is None else (("AUTH_TOKEN", _digest(literal)),)
         self._directory = directory
         self._clock = clock
-        self._from_files: tuple[bytes, ...] = ()
+        self._from_files: tuple[tuple[str, bytes], ...] = ()
         self._fingerprint: _Fingerprint | None = None
         self._complaint: str | None = None
         self._checked_at = float("-inf")
         self._refresh()
-        if not self._literal and not self._from_files:
+        if required and not self:
             raise SettingsError("TENANTRY_TOKEN_DIR", str(directory), "a directory with at least one readable token")
 
-    def check(self, headers: list[str]) -> None:
-        """Raise Refused unless `headers`, the request's Authorization headers, are one with a valid token."""
+    def __bool__(self) -> bool:
+        """Whether there is any token."""
+        self._refresh()
+        return bool(self._literal or self._from_files)
+
+    def check(self, headers: list[str]) -> str:
+        """Return the name of the token, that of its file, in `headers`, the request's Authorization headers.
+
+        Refused: they are not one with a valid token.
+        """
         scheme, _, token = headers[0].strip().partition(" ") if len(headers) == 1 else ("", "", "")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -61,11 +74,11 @@ class Tokens:
             raise Refused(401, message, headers=_CHALLENGE)
         self._refresh()
         given = _digest(token)
-        known = False
-        for digest in (*self._literal, *self._from_files):
-            known |= hmac.compare_digest(digest, given)
+        tokens: tuple[tuple[str, bytes], ...] = (*self._literal, *self._from_files)
+        known = [name for name, digest in tokens if hmac.compare_digest(digest, given)]
         if not known:
             raise Refused(403, "the token is not valid")
+        return known[0]
 
     def _refresh(self) -> None:
         if self._directory is None or self._clock() - self._checked_at < _RECHECK:
@@ -75,7 +88,9 @@ class Tokens:
             found = _fingerprint(self._directory)
             if found == self._fingerprint:
                 return
-            digests = tuple(_digest(token) for name, *_ in found if (token := _read_token(self._directory / name)))
+            digests = tuple(
+                (name, _digest(token)) for name, *_ in found if (token := _read_token(self._directory / name))
+            )
         except OSError as error:
             self._keep(str(error))
             return

@@ -20,6 +20,7 @@ __all__ = [
     "assemble",
     "encode_message",
     "encode_row",
+    "parse_acknowledgement",
     "parse_request",
 ]
 
@@ -27,6 +28,7 @@ BODY_LIMIT = 64 * 1024
 """Bytes. A request holds the name of an ApplicationSet and a handful of parameters."""
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 100
 _HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
 
 
@@ -54,6 +56,17 @@ def parse_request(body: bytes, content_type: str | None) -> Request:
     name = document.get("applicationSetName")
     known = isinstance(name, str) and len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
     return Request(str(name) if known else "", _object(given.get("parameters"), "input.parameters"))
+
+
+def parse_acknowledgement(body: bytes) -> tuple[str, str]:
+    """Read `{"hash": …, "by": …}`, the second empty when left out. Refused: 400."""
+    document = _object(_parse(body), "the body")
+    given, name = document.get("hash"), document.get("by", "")
+    accepted = document.keys() <= {"hash", "by"} and isinstance(given, str) and isinstance(name, str)
+    if not accepted or not given or len(name) > _LONGEST_NAME or not name.isprintable():
+        accepts = f'{{"hash": "…"}} and, if you like, "by": a name of at most {_LONGEST_NAME} characters'
+        raise Refused(400, f"the body must be {accepts}")
+    return str(given), str(name)
 
 
 def encode_row(row: Row) -> bytes:

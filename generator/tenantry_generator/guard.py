@@ -1,85 +1,151 @@
-"""Keeps a source from taking many tenants away at once, whatever the reason.
+"""Keeps many from leaving a set at once, whatever the reason. A set is a source's tenants or what one view shows.
 
-Argo CD deletes the Applications of every tenant that an answer no longer has. A TRUNCATE, a restored backup, a changed
-view or a wrong database all look like many tenants leaving together; tenants that really leave do so one by one. So
-departures beyond a limit are held: those tenants keep being served as they were last seen, while additions and changes
-flow on. A hold does not wear off; only the tenant's return ends it.
+Argo CD deletes the Applications of whatever an answer no longer has. A TRUNCATE, a restored backup, a mass change of
+status or a wrong database all look like many leaving together; those that really leave do so one by one. So departures
+beyond a limit are held, those of one read together, until they return or somebody acknowledges exactly that hold.
 
-Pure: time comes in as an argument, and a state is never changed but replaced.
+Pure, and its state outlives the process: times are Unix seconds, given as arguments. A clock that was set back makes
+departures count for longer, never for less.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-__all__ = ["ALWAYS_ALLOWED", "SHARE", "WINDOW", "State", "admit"]
-
-T = TypeVar("T")
+__all__ = ["ALWAYS_ALLOWED", "SHARE", "SHARE_OF_ALL", "WINDOW", "Hold", "Ledger", "Room", "Verdict", "judge"]
 
 WINDOW = 30 * 60.0
 """Seconds over which departures add up."""
 ALWAYS_ALLOWED = 2
 SHARE = 10
-"""One tenant in so many may leave within the window, and in any case ALWAYS_ALLOWED."""
+"""One element in so many may leave a set within the window, and in any case ALWAYS_ALLOWED."""
+SHARE_OF_ALL = 5
+"""The same of all tenants, over every source together."""
 
-_STEP = 10.0
+_STEP = 60.0
+_HASH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class State(Generic[T]):
-    """What one source's tenants are served as, and what the next read is judged by.
+class Hold:
+    """Departures of one read that are kept back. `hash` names them as they were when it began; `names` still miss."""
 
-    `rows`: what to serve, held tenants among it. `departed`: when tenants were let go, and how many, in the window.
-    `served`: the history of how many were served: (since, the fewest within a step after that), oldest first.
+    hash: str
+    set: str
+    since: float
+    why: str
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was let go of a set and how many it had, over the window.
+
+    `departed`: (end of the minute, how many). `served`: (since, the fewest within a minute after that), oldest first.
     """
 
-    rows: Mapping[str, T] = field(default_factory=dict)
-    held: frozenset[str] = frozenset()
     departed: tuple[tuple[float, int], ...] = ()
     served: tuple[tuple[float, int], ...] = ()
 
+    def room(self, *, share: int, now: float) -> int:
+        """Return how many may leave now: one in `share` of those served at the window's start, less those let go."""
+        at_start = self.served[0][1] if self.served else 0
+        for since, count in self.served:
+            if since <= now - WINDOW:
+                at_start = count
+        gone = sum(count for when, count in self.departed if when > now - WINDOW)
+        return max(ALWAYS_ALLOWED, at_start // share) - gone
 
-def admit(state: State[T], read: Mapping[str, T], *, now: float, doubted: Collection[str] = frozenset()) -> State[T]:
-    """Return the state after a complete `read` at `now`, in seconds of a clock that never goes back.
+    def note(self, *, left: int, served: int, now: float) -> "Ledger":
+        """Return the ledger after `left` were let go and `served` remain."""
+        minute = (now // _STEP + 1) * _STEP
+        departed = {min(when, minute): 0 for when, _ in self.departed if when > now - WINDOW}
+        for when, count in self.departed:
+            if when > now - WINDOW:
+                departed[min(when, minute)] += count
+        if left:
+            departed[minute] = departed.get(minute, 0) + left
+        return Ledger(tuple(sorted(departed.items())), _remember(self.served, served, now))
 
-    Either all departures of a read are let go or all are held. They are held when the read is empty, while a hold
-    stands, when one of them is `doubted`, and when with those let go in the window before they exceed the limit.
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more may leave the set, and of those that leave everything (`leaving`) how many may."""
+
+    here: int
+    everywhere: int = 2**31
+    leaving: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The holds that stand now, a new one last, and what is let go."""
+
+    holds: tuple[Hold, ...]
+    left: frozenset[str]
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Everything that is held."""
+        return frozenset[str]().union(*(hold.names for hold in self.holds))
+
+
+def judge(
+    name: str,
+    holds: Collection[Hold],
+    *,
+    missing: Collection[str],
+    remaining: int,
+    room: Room,
+    now: float,
+    doubted: Mapping[str, str] | None = None,
+) -> Verdict:
+    """Decide on `missing`, all that the set `name` served and a complete read lacks; `remaining` are in the read.
+
+    What is missing anew is let go or held as a whole; what has returned leaves its hold. `doubted`: why some of it may
+    not have left, by name.
     """
-    missing = state.rows.keys() - read.keys()
-    departed = tuple(entry for entry in state.departed if entry[0] > now - WINDOW)
-    total = sum(count for _, count in departed) + len(missing)
-    still_held = state.held & missing
-    doubtful = not missing.isdisjoint(doubted)
-    hold = bool(missing) and (not read or bool(still_held) or doubtful or total > _limit(state, now))
-    rows = dict(read)
-    if hold:
-        rows.update((name, state.rows[name]) for name in missing)
-    elif missing:
-        departed = (*departed, (now, len(missing)))
-    return State(
-        rows=rows,
-        held=frozenset(missing) if hold else frozenset(),
-        departed=departed,
-        served=_remember(state.served, len(rows), now),
+    gone = frozenset(missing)
+    standing = tuple(
+        hold if hold.names <= gone else replace(hold, names=hold.names & gone) for hold in holds if hold.names & gone
     )
+    new = gone.difference(*(hold.names for hold in standing))
+    doubts = sorted({why for name, why in (doubted or {}).items() if name in new})
+    why = _reason(new, standing, remaining=remaining, room=room, doubts=doubts) if new else None
+    if why is None:
+        return Verdict(standing, new)
+    hold = Hold(_hash(name, new, now), name, now, why, new)
+    return Verdict((*standing, hold), frozenset())
 
 
-def _limit(state: State[T], now: float) -> int:
-    """Return how many may leave within the window, by how many were served at its start."""
-    if not state.served:
-        return ALWAYS_ALLOWED
-    at_start = state.served[0][1]
-    for since, count in state.served:
-        if since <= now - WINDOW:
-            at_start = count
-    return max(ALWAYS_ALLOWED, at_start // SHARE)
+def _reason(
+    new: frozenset[str], standing: Collection[Hold], *, remaining: int, room: Room, doubts: Sequence[str]
+) -> str | None:
+    if standing:
+        return "an earlier hold stands"
+    if doubts:
+        return "; ".join(doubts)
+    if remaining == 0 and len(new) > 1:
+        return "nothing would remain"
+    if len(new) > room.here:
+        return f"more than {ALWAYS_ALLOWED} and more than {100 // SHARE} % within {WINDOW / 60:.0f} minutes"
+    if len(new & room.leaving) > room.everywhere:
+        share = 100 // SHARE_OF_ALL
+        return f"more than {ALWAYS_ALLOWED} and more than {share} % of all tenants within {WINDOW / 60:.0f} minutes"
+    return None
+
+
+def _hash(name: str, names: frozenset[str], now: float) -> str:
+    text = json.dumps([name, sorted(names), now])
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
 
 
 def _remember(served: tuple[tuple[float, int], ...], count: int, now: float) -> tuple[tuple[float, int], ...]:
     """Add a count to the history. Of a step only the fewest is kept: the history stays short, the limit errs low."""
-    older = [entry for entry in served if entry[0] <= now - WINDOW]
-    recent = [entry for entry in served if entry[0] > now - WINDOW]
-    kept = [*older[-1:], *recent]
+    past = [(min(since, now), fewest) for since, fewest in served]
+    older = [entry for entry in past if entry[0] <= now - WINDOW]
+    kept = [*older[-1:], *(entry for entry in past if entry[0] > now - WINDOW)]
     if kept and now - kept[-1][0] < _STEP:
         kept[-1] = (kept[-1][0], min(kept[-1][1], count))
     elif not kept or kept[-1][1] != count:

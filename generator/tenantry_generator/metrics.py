@@ -5,6 +5,8 @@ Argo CD has no metric for its calls to plugins; `tenantry_getparams_requests_tot
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tenantry_generator.membership import Membership
+
 __all__ = ["Metrics"]
 
 _MOST_APPLICATIONSETS = 1000
@@ -61,7 +63,44 @@ class Metrics:
             by_source,
             registry=registry,
         )
+        self._holds = Gauge("tenantry_guard_holds", "Holds that stand, by set.", ("set",), registry=registry)
+        self._view_held = Gauge(
+            "tenantry_guard_held_elements",
+            "Elements that no longer match what an ApplicationSet asks for and the guard keeps serving.",
+            ("applicationset",),
+            registry=registry,
+        )
+        self.record_save = Histogram(
+            "tenantry_record_save_seconds",
+            "Time to write the record, whether that succeeded or not.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+            registry=registry,
+        )
+        self.record_errors = Counter(
+            "tenantry_record_errors_total", "Times that the record could not be read or written.", registry=registry
+        )
+        self.record_revision = Gauge(
+            "tenantry_record_revision", "Revision of the record as last written or read.", registry=registry
+        )
+        self.first_contact_refused = Counter(
+            "tenantry_first_contact_refusals_total",
+            "Answers refused since an ApplicationSet owns more Applications than they have elements.",
+            ("applicationset",),
+            registry=registry,
+        )
         self._applicationsets: set[str] = set()
+
+    def set_holds(self, membership: Membership) -> None:
+        """Show what is held now, by set; a set without a hold has no line, but for the sources."""
+        self._holds.clear()
+        self._view_held.clear()
+        for source, listing in membership.sources.items():
+            self._holds.labels(f"source {source}").set(len(listing.holds))
+            self.guard_held.labels(source).set(sum(len(hold.names) for hold in listing.holds))
+        for view in membership.views.values():
+            if view.holds:
+                self._holds.labels(view.set).set(len(view.holds))
+                self._view_held.labels(view.applicationset).inc(len(view.held))
 
     def count_request(self, applicationset: str, code: int, seconds: float) -> None:
         """Count one request; beyond a thousand names the label is `other`, so that it can't fill the memory."""

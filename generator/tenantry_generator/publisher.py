@@ -1,140 +1,276 @@
-"""Turns what the sources read into what is served: guard, merge, snapshot.
+"""Turns what the sources read into what is served: guard, merge and views, then the record, and only then a snapshot.
 
-Nothing is served until every configured source has been read completely once; from then on a source that fails leaves
-its last rows in place.
+Nothing is served that has not been recorded. While the record can't be written the last snapshot stays, and what
+changes meanwhile becomes one change. After a start the record is what new reads are compared with, and what is served
+when a source can't be read.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
-from tenantry_generator.errors import NotReady
-from tenantry_generator.guard import State, admit
-from tenantry_generator.merge import merge, shadowed
+from tenantry_generator.errors import NotReady, RecordConflict, Refused
+from tenantry_generator.feed import Feed
+from tenantry_generator.membership import Membership, expire, forget_unused, release_views, take
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.record import RecordStore
+from tenantry_generator.recorder import Recorder
+from tenantry_generator.reporting import measure, report_holds
 from tenantry_generator.snapshot import Snapshot, build_snapshot
 from tenantry_generator.sources import Read, Source, kept
 
-__all__ = ["Publisher"]
+__all__ = ["Change", "Publisher"]
 
 log = get_logger(__name__)
 
-T = TypeVar("T")
+_PATIENCE = 10.0
+"""Seconds that a start waits for sources that are still being read before it serves from the record."""
+_POLL = 0.25
+_AT_ONCE = 0.02
+_ANSWER_WITHIN = 5.0
 
-_NAMES_IN_LOG = 20
-_AFTER_CRASH = 5.0
+Change = Callable[[Membership, float], Membership]
+"""What is to become of the state at a Unix time. Refused or NotReady: it can't be done."""
 
 
-class _Feed(Generic[T]):
-    """One source, with what the guard lets through of it."""
-
-    def __init__(self, source: Source[T], metrics: Metrics, on_change: Callable[[], None]) -> None:
-        self._source = source
-        self._metrics = metrics
-        self._on_change = on_change
-        self._crash: str | None = None
-        self._state: State[T] | None = None
-        name = source.name
-        metrics.source_up.labels(name).set_function(lambda: float(self.complete and self.problem is None))
-        metrics.source_last_read.labels(name).set_function(lambda: source.read_at or 0.0)
-        metrics.guard_held.labels(name).set(0)
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def complete(self) -> bool:
-        return self._state is not None
-
-    @property
-    def problem(self) -> str | None:
-        return self._crash or self._source.problem
-
-    @property
-    def rows(self) -> Mapping[str, T]:
-        return {} if self._state is None else self._state.rows
-
-    async def run(self) -> None:
-        """Follow the source for ever. A defect of ours ends neither the process nor what is being served."""
-        while True:
-            try:
-                await self._source.run(self._take)
-            except Exception as error:
-                # The outermost loop: without it one surprising object would take every tenant's answer away.
-                self._crash = f"internal error: {type(error).__name__}"
-                log.exception("reading a source failed unexpectedly; trying again", source=self.name)
-            await asyncio.sleep(_AFTER_CRASH)
-
-    def _take(self, read: Read[T]) -> None:
-        before: State[T] = State() if self._state is None else self._state
-        rows = kept(read, before.rows)
-        self._state = admit(before, rows, now=asyncio.get_running_loop().time(), doubted=read.doubted.keys())
-        self._metrics.guard_held.labels(self.name).set(len(self._state.held))
-        for reason, count in read.rejected.items():
-            self._metrics.rows_rejected.labels(self.name, reason).inc(count)
-        self._log_hold(before.held, self._state.held)
-        self._on_change()
-        self._crash = None
-
-    def _log_hold(self, before: frozenset[str], after: frozenset[str]) -> None:
-        if after == before:
-            return
-        if not after:
-            log.info("the held tenants are back", source=self.name)
-            return
-        log.warning(
-            "too many tenants are missing at once: they are held, and served as they were last seen",
-            source=self.name,
-            held=len(after),
-            tenants=sorted(after)[:_NAMES_IN_LOG],
-        )
+@dataclass(frozen=True, slots=True)
+class _Request:
+    change: Change
+    done: asyncio.Future[Membership]
 
 
 class Publisher:
-    """Holds the snapshot that is served now, None until every source has been read.
+    """Holds the snapshot that is served now, None until there is one that is safe.
 
-    A source that is not used is None.
+    A source that is not used is None. `membership` is what was recorded, and what `snapshot` serves.
     """
 
-    def __init__(self, *, cluster: Source[ClusterRow] | None, database: Source[Row] | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Source[ClusterRow] | None,
+        database: Source[Row] | None,
+        metrics: Metrics,
+        columns: Sequence[str] = (),
+        store: RecordStore | None = None,
+        clock: Callable[[], float] = time.time,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.snapshot: Snapshot | None = None
+        self.membership = Membership()
+        self._built: Snapshot | None = None
         self._metrics = metrics
-        self._cluster = None if cluster is None else _Feed(cluster, metrics, self._refresh)
-        self._database = None if database is None else _Feed(database, metrics, self._refresh)
+        self._clock = clock
+        self._may_write = may_write
+        self._loaded = asyncio.Event()
+        self._must_load = False
+        self._recorder = Recorder(store, columns=columns, metrics=metrics)
+        self._changed = asyncio.Event()
+        self._requests: list[_Request] = []
+        self._later: dict[str, Change] = {}
+        self._conflict: str | None = None
+        self._crash: str | None = None
+        self._loaded_at: float | None = None
+        used = [source for source in (cluster, database) if source is not None]
+        self._feeds = {source.name: Feed(source, metrics, self._changed.set) for source in used}
 
     async def run(self) -> None:
         """Follow every source for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for feed in self._feeds:
+            for feed in self._feeds.values():
                 tasks.create_task(feed.run(), name=f"source {feed.name}")
+            tasks.create_task(self._keep(), name="record")
 
     def current(self) -> Snapshot:
-        """Return what to serve. NotReady: a source has not been read completely since the start; the text says why."""
-        if self.snapshot is None:
-            waiting = [f"{feed.name} ({feed.problem or 'still reading'})" for feed in self._feeds if not feed.complete]
-            raise NotReady(f"no complete read yet from: {', '.join(waiting) or 'any source'}")
-        return self.snapshot
+        """Return what to serve. NotReady: nothing is safe to serve yet; the text says why."""
+        if self.snapshot is not None:
+            return self.snapshot
+        if self._conflict is not None:
+            raise NotReady(self._conflict)
+        if self._loaded_at is None and self._recorder.problem is not None:
+            raise NotReady(self._recorder.problem)
+        waiting = self.unread
+        if not waiting and self._recorder.problem is not None:
+            raise NotReady(self._recorder.problem)
+        raise NotReady(f"no complete read yet from: {', '.join(waiting) or 'any source'}")
 
     @property
-    def _feeds(self) -> list[_Feed[ClusterRow] | _Feed[Row]]:
-        return [feed for feed in (self._cluster, self._database) if feed is not None]
+    def unread(self) -> list[str]:
+        """The sources that have not been read since the start, each with the reason: they are served as recorded."""
+        return [feed.state for feed in self._feeds.values() if not feed.complete]
 
-    def _refresh(self) -> None:
-        if not all(feed.complete for feed in self._feeds):
+    @property
+    def problem(self) -> str | None:
+        """Why what is served may be behind; None while it isn't."""
+        return self._crash or self._recorder.problem
+
+    def sure(self, source: str) -> bool:
+        """Whether what a source lists is known now. One that is no longer configured lists nothing."""
+        return source not in self._feeds or self._feeds[source].up
+
+    @property
+    def all_sure(self) -> bool:
+        """Whether what every source lists is known now."""
+        return all(feed.up for feed in self._feeds.values())
+
+    async def change(self, change: Change) -> Membership:
+        """Make a change; return the state once it has been recorded and is served.
+
+        NotReady: it could not be recorded in time, and will not be. What `change` raises is raised here.
+        """
+        request = _Request(change, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._changed.set()
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                return await request.done
+        except TimeoutError:
+            raise NotReady(self._recorder.problem or "the record could not be written in time") from None
+
+    def change_later(self, what: str, change: Change) -> None:
+        """Make a change, which must not fail, with the next one; of several of the same `what` the last counts."""
+        self._later[what] = change
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return self._clock()
+
+    async def take_over(self) -> None:
+        """Begin anew, as another process may have written the record: return when that is read.
+
+        Every source is read anew too: what this process read before may lack what the other one has served since.
+        NotReady: the record can't be read; then this has to be called again.
+        """
+        self.snapshot = self._built = None
+        for feed in self._feeds.values():
+            feed.start_over()
+        self._must_load = True
+        self._loaded.clear()
+        self._changed.set()
+        while not self._loaded.is_set():
+            if self._recorder.problem is not None:
+                raise NotReady(self._recorder.problem)
+            await asyncio.sleep(_AT_ONCE)
+
+    def require_ready(self) -> None:
+        """Raise NotReady unless this process answers, or could at once if it no longer stood by."""
+        standing_by = not self._may_write() and self._loaded_at is not None
+        if standing_by and (not self.unread or self._feeds.keys() <= self.membership.sources.keys()):
             return
-        cluster: Mapping[str, ClusterRow] = {} if self._cluster is None else self._cluster.rows
-        database: Mapping[str, Row] = {} if self._database is None else self._database.rows
-        before = self.snapshot
-        self.snapshot = build_snapshot(merge(cluster, database), before)
-        self._metrics.shadowed_rows.set(shadowed(cluster, database))
-        if self.snapshot is before:
+        self.current()
+
+    async def _keep(self) -> None:
+        """Keep the record and the snapshot in step with the sources, for ever."""
+        while True:
+            self._must_load = False
+            self.membership = await self._recorder.load()
+            self._loaded_at = asyncio.get_running_loop().time()
+            self._loaded.set()
+            for feed in self._feeds.values():
+                feed.fresh = feed.complete
+            self._changed.set()
+            try:
+                while not self._must_load:
+                    await self._wait()
+                    if not self._may_write():
+                        await asyncio.sleep(_POLL)
+                    elif not self._must_load:
+                        await self._settle()
+                continue
+            except RecordConflict as error:
+                self.snapshot = None
+                self._conflict = f"another process writes the record of this one: {error}"
+                log.error(
+                    "another process writes the record; nothing is served until it is read anew", error=str(error)
+                )
+            except Exception as error:
+                # The outermost loop: a defect must not end the following of changes for good.
+                self._crash = f"internal error: {type(error).__name__}"
+                log.exception("following a change failed unexpectedly; what was served last stays")
+            await self._recorder.pause()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if self.snapshot is not None else _POLL):
+                await self._changed.wait()
+
+    async def _settle(self) -> None:
+        """Do everything that is asked for now, as one change."""
+        self._changed.clear()
+        requests, self._requests = [each for each in self._requests if not each.done.done()], []
+        taken = {feed.name: feed.read for feed in self._feeds.values() if feed.fresh and feed.read is not None}
+        after = self._next(taken, requests)
+        snapshot = self._build(after)
+        if after is not self.membership:
+            after = replace(after, revision=self.membership.revision + 1)
+            if not await self._recorder.save(after):
+                self._requests = [*requests, *self._requests]
+                self._changed.set()
+                await self._recorder.pause()
+                return
+        for name, read in taken.items():
+            self._feeds[name].fresh = self._feeds[name].read is not read
+        report_holds(self.membership, after, self._metrics)
+        self.membership, self._built, self._crash = after, snapshot, None
+        self._publish()
+        for request in requests:
+            if not request.done.done():
+                request.done.set_result(after)
+
+    def _next(self, taken: Mapping[str, Read[Any]], requests: Sequence[_Request]) -> Membership:
+        now = self._clock()
+        membership = expire(self.membership, now=now)
+        for source in [source for source in membership.sources if source not in self._feeds]:
+            # No longer configured: its tenants are missing as if it listed none, and may not go unnoticed.
+            if membership.sources[source].rows:
+                membership = take(membership, source, {}, now=now)
+        for source, read in taken.items():
+            before = membership.sources.get(source)
+            rows = kept(read, {} if before is None else before.rows)
+            membership = take(membership, source, rows, now=now, doubted=read.doubted)
+        for request in requests:
+            try:
+                membership = request.change(membership, now)
+            except (Refused, NotReady) as error:
+                if not request.done.done():
+                    request.done.set_exception(error)
+        if membership is not self.membership:
+            for change in self._later.values():
+                membership = change(membership, now)
+            self._later = {}
+            membership = forget_unused(membership, now=now)
+        return release_views(membership, now=now) if self.all_sure else membership
+
+    def _build(self, membership: Membership) -> Snapshot | None:
+        """Return what would be served, before it is recorded: what can't be encoded shall not be in the record."""
+        if not self._feeds.keys() <= membership.sources.keys():
+            return None
+        return build_snapshot(membership.merged.rows, self._built, first=max(1, self.membership.revision))
+
+    def _may_serve(self) -> bool:
+        """Whether every source has been read, or those that have not been won't be soon."""
+        if self.snapshot is not None or self._loaded_at is None:
+            return self.snapshot is not None
+        unread = [feed for feed in self._feeds.values() if not feed.complete]
+        waited = asyncio.get_running_loop().time() - self._loaded_at
+        return waited > _PATIENCE or all(feed.problem is not None for feed in unread)
+
+    def _publish(self) -> None:
+        if self._built is None or not self._may_serve():
             return
-        self._metrics.snapshot_revision.set(self.snapshot.revision)
-        by_source = Counter(row["source"] for row in self.snapshot.rows.values())
-        for feed in self._feeds:
-            self._metrics.snapshot_tenants.labels(feed.name).set(by_source[feed.name])
-        log.info("a new snapshot is served", revision=self.snapshot.revision, tenants=len(self.snapshot.rows))
+        self._conflict = None
+        if self.snapshot is self._built:
+            return
+        self.snapshot = self._built
+        measure(self.snapshot, self.membership, tuple(self._feeds), self._metrics)
+        log.info(
+            "a new snapshot is served",
+            revision=self.snapshot.revision,
+            tenants=len(self.snapshot.rows),
+            unread=self.unread,
+        )

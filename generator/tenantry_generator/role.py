@@ -32,7 +32,7 @@ class Role:
 
     def __init__(self, elector: Elector | None, *, on_promoted: Step | None = None, show: Step | None = None) -> None:
         self._elector = elector
-        self._on_promoted = on_promoted
+        self.on_promoted = on_promoted
         self._show = show
         self._promoted = False
         self._why = _STANDING_BY
@@ -89,9 +89,9 @@ class Role:
 
     async def _answer(self) -> None:
         """Get ready to answer, answer until cancelled, and show it."""
-        while self._on_promoted is not None:
+        while self.on_promoted is not None:
             try:
-                await self._on_promoted()
+                await self.on_promoted()
                 break
             except TenantryError as error:
                 self._tell(f"this replica is to answer and can't yet: {error}")

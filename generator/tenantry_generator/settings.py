@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tenantry.errors import SettingsError
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.render import CLUSTER, POSTGRES, RESERVED, STATUS
 from tenantry.settings import Environment, pod_namespace
 
@@ -24,11 +25,16 @@ environment variables:
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
   TENANTRY_CLUSTERS_DIR    a directory of kubeconfigs, each named after a cluster whose tenants' namespaces may be asked
                            for, read again when they change
-  TENANTRY_LEASE_NAMESPACE namespace of the Lease that lets one generator at a time answer (default, where cluster is a
-                           source: the pod's own; outside a pod: no Lease, and there must be no second generator)
+  TENANTRY_LEASE_NAMESPACE namespace of the record, and of the Lease that lets one generator at a time answer (default,
+                           where cluster is a source: the pod's own; outside a pod: no Lease, and there must be no
+                           second generator)
   TENANTRY_POD_NAME        the pod to label while it answers; a Service can select it (default: none is labelled)
   TENANTRY_BIND            HOST:PORT to listen on (default: 0.0.0.0:4355)
   KUBECONFIG               the cluster; unset in a pod
+  TENANTRY_ADMIN_TOKEN_DIR a directory of files with one token each that may acknowledge holds
+  TENANTRY_RECORD_DIR      a directory for the record of what was served (default: ConfigMaps beside the Lease)
+  TENANTRY_ARGOCD_NAMESPACE  namespace of Argo CD and its ApplicationSets (default: argocd)
+  TENANTRY_CONFIGMAPS      ConfigMaps by which plugin generators ask here (default: tenantry)
   DB_HOST, DB_PORT         Postgres (default: localhost, 5432)
   DB_NAME                  its database (default: organization)
   DB_USER, DB_PASSWORD     its role (default: postgres, no password)
@@ -94,6 +100,10 @@ class Settings:
     pod_name: str | None
     database: Database
     table: Table
+    admin_token_dir: Path | None
+    record_dir: Path | None
+    argocd_namespace: str
+    config_maps: tuple[str, ...]
 
 
 def load_settings(values: Mapping[str, str]) -> Settings:
@@ -116,6 +126,10 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         pod_name=env.text("TENANTRY_POD_NAME") or None,
         database=_database(env),
         table=_table(env),
+        admin_token_dir=env.directory("TENANTRY_ADMIN_TOKEN_DIR"),
+        record_dir=env.directory("TENANTRY_RECORD_DIR"),
+        argocd_namespace=env.namespace("TENANTRY_ARGOCD_NAMESPACE") or ARGOCD_NAMESPACE,
+        config_maps=env.listing("TENANTRY_CONFIGMAPS", "tenantry"),
     )
 
 

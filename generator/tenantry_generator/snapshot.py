@@ -3,13 +3,13 @@
 A snapshot is never changed, only replaced by one assignment, so no request can see half of an update.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tenantry.render import Row
 from tenantry_generator.contract import assemble, encode_row
-from tenantry_generator.errors import NotReady
 from tenantry_generator.query import Query
+from tenantry_generator.views import View, shown
 
 __all__ = ["Snapshot", "build_snapshot"]
 
@@ -23,11 +23,12 @@ class Snapshot:
     encoded: Mapping[str, bytes]
     body: bytes
 
-    def answer(self, query: Query) -> bytes:
-        """Return the answer to a query; one that nobody matches gets an empty list. NotReady: no tenant is known."""
-        if not self.rows:
-            raise NotReady("no source has any tenant; an empty answer would delete every Application")
-        elements = query.elements(self.rows)
+    def answer(self, query: Query, views: Sequence[View] = ()) -> bytes:
+        """Return the answer to a query, with what `views` hold; one that nobody matches gets an empty list.
+
+        NotReady: the query asks for an error then, or for namespaces that are not known.
+        """
+        elements = query.shaped(shown(query.of_tenants.elements(self.rows), views))
         query.require(elements)
         if elements is self.rows:
             return self.body
@@ -37,15 +38,18 @@ class Snapshot:
         return self.encoded[key] if self.rows.get(key) is row else encode_row(row)
 
 
-def build_snapshot(rows: Mapping[str, Row], previous: Snapshot | None) -> Snapshot:
-    """Return the snapshot that serves `rows`: `previous` itself when nothing changed, else one of the next revision."""
+def build_snapshot(rows: Mapping[str, Row], previous: Snapshot | None, *, first: int = 1) -> Snapshot:
+    """Return the snapshot that serves `rows`: `previous` itself when nothing changed, else one of the next revision.
+
+    `first` is the revision if there is no previous one.
+    """
     if previous is None:
         encoded = {name: encode_row(row) for name, row in rows.items()}
-        return Snapshot(1, rows, encoded, assemble(list(encoded.values()), count=len(rows)))
+        return Snapshot(first, rows, encoded, assemble(list(encoded.values()), count=len(rows)))
     if previous.rows == rows:
         return previous
     encoded = {
-        name: previous.encoded[name] if previous.rows.get(name) == row else encode_row(row)
+        name: previous.encoded[name] if (old := previous.rows.get(name)) is row or old == row else encode_row(row)
         for name, row in rows.items()
     }
     return Snapshot(previous.revision + 1, rows, encoded, assemble(list(encoded.values()), count=len(rows)))

@@ -1,9 +1,10 @@
 """The whole product in one place: the article's ten tenants, two Tenants, and their twelve Applications."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.resources import TENANTS
+from tenantry.resources import CONFIG_MAPS, TENANTS
+from tenantry_generator.record.configmaps import RECORD_LABEL
 from tests.support import article
 from tests.support.argocd import Application, ArgoCD
 from tests.support.control_plane import ControlPlane
@@ -34,6 +36,8 @@ class World:
     generator: Generator
     kube: Kube
     dsn: str
+    namespace: str
+    admin: str
 
     async def applications(self) -> dict[str, Application]:
         """The Applications that the article's ApplicationSet owns."""
@@ -71,13 +75,44 @@ class World:
 
         async def same() -> bool:
             nonlocal seen
-            seen = await self.served()
+            status, answer = await self.generator.getparams()
+            seen = {row["tenant"] for row in answer["output"]["parameters"]} if status == 200 else set()
             return seen == set(tenants)
 
         try:
             await eventually(same, within=10, what="the generator answers with the tenants expected")
         except AssertionError as error:
             raise AssertionError(f"{error}; differing: {sorted(seen ^ set(tenants))}") from None
+
+    async def record(self) -> list[dict[str, Any]]:
+        """The ConfigMaps of the record."""
+        return list((await self.kube.list(CONFIG_MAPS, self.namespace, RECORD_LABEL))["items"])
+
+    async def forget(self) -> None:
+        """Delete the record."""
+        for part in await self.record():
+            await self.kube.delete(CONFIG_MAPS, part["metadata"]["name"], self.namespace)
+
+    async def only_hold(self) -> dict[str, Any]:
+        """Wait until there is exactly one hold, and return it."""
+        found: list[dict[str, Any]] = []
+
+        async def one() -> bool:
+            nonlocal found
+            found = await self.generator.holds()
+            return len(found) == 1
+
+        try:
+            await eventually(one, within=15, what="there is one hold")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {found}") from None
+        return found[0]
+
+    async def acknowledge(self, hold: Mapping[str, Any]) -> None:
+        """Acknowledge a hold."""
+        status, answer = await self.generator.acknowledge(hold["hash"], token=self.admin)
+        assert status in (200, 202), answer
+        assert answer["released"] == hold["tenants"]
 
     async def metric(self, name: str, **labels: str) -> float:
         """The value of one of the generator's metrics, 0 if it has none with these labels."""
@@ -111,9 +146,17 @@ async def world(
     """Twelve tenants with twelve Applications. Afterwards none of it is left."""
     token = secrets.token_urlsafe(24)
     await execute(database, (ROOT / "manifests/postgres/notify.sql").read_text())
-    env = {"KUBECONFIG": str(identities.generator), "TENANTRY_DATABASE_URL": database}
+    admin = secrets.token_urlsafe(24)
+    (tmp_path / "admins").mkdir()
+    (tmp_path / "admins" / "on-call").write_text(admin)
+    env = {
+        "KUBECONFIG": str(identities.generator),
+        "TENANTRY_DATABASE_URL": database,
+        "TENANTRY_LEASE_NAMESPACE": identities.namespace,
+        "TENANTRY_ADMIN_TOKEN_DIR": str(tmp_path / "admins"),
+    }
     generator = Generator(token=token, directory=tmp_path, env=env)
-    everything = World(argocd, control_plane, generator, kube, database)
+    everything = World(argocd, control_plane, generator, kube, database, identities.namespace, admin)
     try:
         for name in TWO:
             await kube.apply(TENANTS, {"metadata": {"name": name}, "spec": {}}, field_manager="test")
@@ -126,6 +169,7 @@ async def world(
     finally:
         await argocd.delete_application_set(SET)
         await generator.stop()
+        await everything.forget()
         for tenant in (await kube.list(TENANTS))["items"]:
             await _delete_tenant(kube, tenant["metadata"]["name"])
 

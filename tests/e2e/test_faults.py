@@ -36,6 +36,16 @@ async def asks_again(world: World) -> None:
     assert await world.metric("tenantry_getparams_requests_total", applicationset=SET, code="200") > before
 
 
+async def start_again(world: World) -> None:
+    """Start the generator and wait until it answers; it is ready as soon as it could stand by."""
+
+    async def answers() -> bool:
+        return (await world.generator.getparams())[0] == 200
+
+    await world.generator.start(until="/healthz")
+    await eventually(answers, within=20, what="the generator answers")
+
+
 async def test_postgres_stopped_deletes_nothing(world: World, postgres: Postgres) -> None:
     async with nothing_deleted(world):
         postgres.stop()
@@ -62,15 +72,25 @@ async def test_a_tenant_is_still_onboarded_while_postgres_is_away(world: World, 
 
 
 async def test_the_api_server_stopped_deletes_nothing(world: World) -> None:
+    async def answers_again() -> bool:
+        return (await world.generator.getparams())[0] == 200
+
+    async def can_not_record() -> bool:
+        return await world.metric("tenantry_record_errors_total") > 0
+
     async with nothing_deleted(world):
         world.control_plane.stop_apiserver()
         try:
             await world.metric_reaches(0, "tenantry_source_up", source="cluster")
-            assert await world.served() == EVERYONE
             await world.sql(article.rows(("pied_piper", "trial")))
-            await world.serves(*EVERYONE, "pied_piper")
+            await eventually(can_not_record, within=10, what="a change waits until it can be recorded")
+            status, answer = await world.generator.getparams()
+            served = {row["tenant"] for row in answer["output"]["parameters"]} if status == 200 else EVERYONE
+            assert (status in (200, 503), served) == (True, EVERYONE)
         finally:
             await world.control_plane.start_apiserver()
+        await eventually(answers_again, within=30, what="it has its Lease again")
+        await world.serves(*EVERYONE, "pied_piper")
         await asks_again(world)
         await world.has_applications(*EVERYONE, "pied_piper")
 
@@ -142,11 +162,11 @@ async def test_the_generator_killed_deletes_nothing(world: World) -> None:
         world.generator.kill()
         refreshed = await world.argocd.refresh(SET)
         assert refreshed.reason == "ApplicationGenerationFromParamsError", refreshed
-        await world.generator.start()
+        await start_again(world)
         await asks_again(world)
 
 
-async def test_the_generator_restarted_during_an_outage_answers_503_until_it_has_read_everything(
+async def test_the_generator_restarted_during_an_outage_without_a_record_answers_503_until_it_has_read_everything(
     world: World, postgres: Postgres
 ) -> None:
     async def refuses_for_postgres() -> bool:
@@ -157,6 +177,7 @@ async def test_the_generator_restarted_during_an_outage_answers_503_until_it_has
         postgres.stop()
         try:
             world.generator.kill()
+            await world.forget()
             await world.generator.start(until="/healthz")
             await eventually(refuses_for_postgres, within=10, what="503 for Postgres alone")
             assert await world.generator.getparams() == await world.generator.getparams(), "the text must be stable"

@@ -146,8 +146,8 @@ async def test_a_table_that_breaks_takes_nobody_away(generator: Generator, datab
     assert await tenants(generator) == NAMES
 
 
-async def test_an_outage_takes_nobody_away_and_a_restart_during_it_answers_503(
-    generator: Generator, postgres: Postgres
+async def test_an_outage_takes_nobody_away_nor_does_a_restart_during_it_which_without_a_record_answers_503(
+    generator: Generator, postgres: Postgres, tmp_path: Path
 ) -> None:
     postgres.stop()
     try:
@@ -159,6 +159,11 @@ async def test_an_outage_takes_nobody_away_and_a_restart_during_it_answers_503(
         await eventually(shown, within=5, what="the source is shown as down")
         assert await tenants(generator) == NAMES
         generator.kill()
+        await generator.start()
+        assert await tenants(generator) == NAMES
+        generator.kill()
+        for part in (tmp_path / "record").iterdir():
+            part.unlink()
         await generator.start(until="/healthz")
         refused = (
             f"no complete read yet from: postgres (127.0.0.1:{postgres.port} refused the connection: "

@@ -11,14 +11,16 @@ import pytest
 from tenantry.credentials import load_credentials
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.resources import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry_generator.events import announcer
 from tenantry_generator.record import Stored
 from tenantry_generator.record.configmaps import RECORD_LABEL, configmap_store
 from tenantry_generator.record.index import INDEX
 from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
+from tests.support.argocd import NAMESPACE as ARGOCD
+from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities, generator_pod, requests_of
@@ -48,7 +50,7 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
     """Return every right that the manifests give to a service."""
     rules = list((await kube.get(CLUSTER_ROLES, name))["rules"])
-    for role, space in ((name, namespace), (name, ARGOCD_NAMESPACE), (f"{name}-events", EVENTS_NAMESPACE)):
+    for role, space in ((name, namespace), (name, ARGOCD), (f"{name}-events", EVENTS_NAMESPACE)):
         with contextlib.suppress(NotFound):
             rules += (await kube.get(ROLES, role, space))["rules"]
     return {
@@ -103,11 +105,13 @@ async def test_the_operator_uses_every_right_that_it_has(
 
 
 async def test_the_generator_uses_every_right_that_it_has(
-    control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube
+    control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube, argocd: ArgoCD
 ) -> None:
     await kube.create(PODS, generator_pod("the-generator"), identities.namespace)
     await generator.start()
     await use_the_record(identities)
+    async with Kube(await load_credentials(str(identities.generator))) as own:
+        await announcer(own, identities.namespace)("acknowledged")
     rights = await granted(kube, "tenantry-generator", identities.namespace)
 
     async def all_used() -> bool:

@@ -17,7 +17,7 @@ from tests.support.control_plane import ControlPlane
 
 __all__ = ["Identities", "generator_pod", "install_identities", "refusals", "requests_of"]
 
-_BASE = Path(__file__).parents[2] / "manifests" / "base"
+_MANIFESTS = Path(__file__).parents[2] / "manifests"
 _KINDS = {
     "Namespace",
     "ServiceAccount",
@@ -42,11 +42,12 @@ class Identities:
 
 
 async def install_identities(plane: ControlPlane) -> Identities:
-    """Apply the namespace, the ServiceAccounts and the rights of manifests/base, nothing else."""
-    rendered = yaml.safe_load_all(await plane.kubectl("kustomize", str(_BASE)))
-    # One Role is in Argo CD's namespace, which is there before Tenantry is installed.
+    """Apply the namespaces, the ServiceAccounts and the rights of the manifests, nothing else."""
+    rendered = [await plane.kubectl("kustomize", str(_MANIFESTS / part)) for part in ("base", "argocd")]
+    bodies = [body for part in rendered for body in yaml.safe_load_all(part)]
+    # Some Roles are in Argo CD's namespace, which is there before Tenantry is installed.
     argocd = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARGOCD_NAMESPACE}}
-    wanted = [argocd, *(body for body in rendered if body and body["kind"] in _KINDS)]
+    wanted = [argocd, *(body for body in bodies if body and body["kind"] in _KINDS)]
     await plane.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(wanted))
     return Identities(
         namespace=_NAMESPACE,
@@ -57,7 +58,7 @@ async def install_identities(plane: ControlPlane) -> Identities:
 
 def generator_pod(name: str) -> dict[str, Any]:
     """Return a Pod as the generator's Deployment makes them. No kubelet runs it: a process of a test stands for it."""
-    bodies = yaml.safe_load_all((_BASE / "generator.yaml").read_text())
+    bodies = yaml.safe_load_all((_MANIFESTS / "base" / "generator.yaml").read_text())
     (template,) = [body["spec"]["template"] for body in bodies if body["kind"] == "Deployment"]
     return {"metadata": {"name": name, "labels": dict(template["metadata"]["labels"])}, "spec": template["spec"]}
 

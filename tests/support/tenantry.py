@@ -83,10 +83,17 @@ class Operator:
 
 
 class Generator:
-    """`tenantry-generator` with the given environment and its log in `directory`; `token` is its AUTH_TOKEN."""
+    """`tenantry-generator` with the given environment and its log in `directory`; `token` is its AUTH_TOKEN.
+
+    Its record is kept there as well, unless the environment says in which namespace.
+    """
 
     def __init__(self, *, token: str, directory: Path, env: Mapping[str, str]) -> None:
-        self._service = _Service("tenantry-generator", directory=directory, env={"AUTH_TOKEN": token, **env})
+        settings = {"AUTH_TOKEN": token, **env}
+        if "TENANTRY_LEASE_NAMESPACE" not in env:
+            (directory / "record").mkdir(parents=True, exist_ok=True)
+            settings["TENANTRY_RECORD_DIR"] = str(directory / "record")
+        self._service = _Service("tenantry-generator", directory=directory, env=settings)
         self.token = token
         self.url = self._service.url
 
@@ -106,6 +113,24 @@ class Generator:
     def process(self) -> Process:
         """The running process."""
         return self._service.running()
+
+    async def holds(self) -> list[dict[str, Any]]:
+        """Return the holds that stand."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as http,
+            http.get(f"{self.url}/api/v1/holds") as response,
+        ):
+            answer = await response.json()
+            assert response.status == 200, answer
+            return list(answer["holds"])
+
+    async def acknowledge(self, given: str, *, token: str) -> tuple[int, dict[str, Any]]:
+        """Acknowledge a hold with a token that may; return the status and the JSON answer."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http,
+            http.post(f"{self.url}/api/v1/holds", json={"hash": given, "by": "the test"}) as response,
+        ):
+            return response.status, await response.json()
 
     async def getparams(
         self, parameters: Mapping[str, Any] | None = None, applicationset: str = "test"

@@ -12,9 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import ClusterRow, Row, render_row, render_tenant
+from tenantry_generator.answers import Answers, Nobody
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.clusters import Clusters
@@ -35,6 +38,10 @@ class ToldSource(Generic[T]):
         self.publish: Callable[[Read[T]], None]
         self.crash = asyncio.Event()
         self.runs = 0
+        self.started_over = 0
+
+    def start_over(self) -> None:
+        self.started_over += 1
 
     async def run(self, publish: Callable[[Read[T]], None]) -> None:
         self.publish = publish
@@ -49,15 +56,24 @@ class Service:
         self.database: ToldSource[Row] = ToldSource("postgres")
         metrics = Metrics()
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
-        tokens = Tokens(literal="s3cret", directory=None)
+        accepted = accepted_parameters(("status",))
         clusters = Clusters(own=None, directory=None, metrics=metrics)
+        answers = Answers(
+            self.publisher,
+            Nobody(),
+            parse=lambda given: parse_query(given, accepted),
+            bind=clusters.bind,
+            metrics=metrics,
+        )
         self.not_answering: Callable[[], str] = lambda: ""
         self.app = make_app(
             publisher=self.publisher,
             clusters=clusters,
-            tokens=tokens,
+            answers=answers,
+            tokens=Tokens(literal="s3cret", directory=None),
+            admins=Tokens(literal=None, directory=None, required=False),
+            announce=announcer(None, "default"),
             metrics=metrics,
-            columns=("status",),
             why_not=lambda: self.not_answering(),
         )
         self.client: TestClient[Any, Any]
@@ -99,6 +115,7 @@ async def service() -> AsyncIterator[Service]:
 async def test_a_quarantined_tenant_is_served_as_it_was_and_is_no_departure(service: Service, source: str) -> None:
     service.tenants("lima")
     service.rows("acme", "beta", status="active")
+    assert await service.names() == ["acme", "beta", "lima"]
     told = {"acme": render_row("acme", {"status": "degraded"})} if source == "row" else {}
     beta = render_row("beta", {"status": "changed"})
     service.database.publish(
@@ -173,6 +190,7 @@ async def test_a_defect_in_a_source_takes_nothing_away(service: Service) -> None
 async def test_too_many_departures_are_held_and_shown_while_changes_flow(service: Service) -> None:
     service.tenants("z")
     service.rows(*(f"t{number}" for number in range(9)))
+    assert len(await service.names()) == 10
     service.rows("t0", "t1", "new", status="trial")
     assert await service.names() == ["new", *(f"t{number}" for number in range(9)), "z"]
     metrics = await service.metrics()
@@ -186,6 +204,7 @@ async def test_too_many_departures_are_held_and_shown_while_changes_flow(service
 async def test_one_departure_is_followed(service: Service) -> None:
     service.tenants("a", "b")
     service.rows("c")
+    assert await service.names() == ["a", "b", "c"]
     service.tenants("a")
     assert await service.names() == ["a", "c"]
 

@@ -1,26 +1,35 @@
-"""How many tenants may leave, and that the ones above that never do, whatever the sequence of reads."""
+"""How many may leave a set, and that the ones above that never do, whatever the sequence of reads and clocks."""
 
 import random
 
 import pytest
 
-from tenantry_generator.guard import WINDOW, State, admit
+from tenantry_generator.guard import SHARE, WINDOW, Hold, Ledger, Room, Verdict, judge
+
+SET = "source postgres"
 
 
-def tenants(count: int, *, start: int = 0) -> dict[str, str]:
-    return {f"t{number}": "row" for number in range(start, start + count)}
+class Guarded:
+    """One set as its owner keeps it: what is served, its holds, its ledger."""
+
+    def __init__(self, *names: str, now: float = 0) -> None:
+        self.served = set(names)
+        self.holds: tuple[Hold, ...] = ()
+        self.ledger = Ledger().note(left=0, served=len(names), now=now)
+
+    def read(self, names: set[str], *, now: float) -> Verdict:
+        missing = self.served - names
+        room = Room(self.ledger.room(share=SHARE, now=now))
+        verdict = judge(SET, self.holds, missing=missing, remaining=len(names), room=room, now=now)
+        assert verdict.left.isdisjoint(verdict.held)
+        assert verdict.left | verdict.held == missing
+        self.holds, self.served = verdict.holds, names | verdict.held
+        self.ledger = self.ledger.note(left=len(verdict.left), served=len(self.served), now=now)
+        return verdict
 
 
-def after(*reads: tuple[float, dict[str, str]]) -> State[str]:
-    state: State[str] = State()
-    for now, read in reads:
-        state = admit(state, read, now=now)
-    return state
-
-
-def test_the_first_read_is_served_as_it_is() -> None:
-    assert after((0, tenants(3))) == State(rows=tenants(3), served=((0, 3),))
-    assert after((0, {})).rows == {}
+def tenants(count: int, *, start: int = 0) -> set[str]:
+    return {f"t{number}" for number in range(start, start + count)}
 
 
 @pytest.mark.parametrize(
@@ -29,108 +38,143 @@ def test_the_first_read_is_served_as_it_is() -> None:
         (10, 9, 0),
         (10, 8, 0),
         (10, 7, 3),
+        (10, 0, 10),
+        (4, 2, 0),
         (3, 1, 0),
         (3, 0, 3),
-        (1, 0, 1),
+        (2, 1, 0),
+        (2, 0, 2),
+        (1, 0, 0),
         (30, 27, 0),
         (30, 26, 4),
         (100, 90, 0),
         (100, 89, 11),
     ],
 )
-def test_two_or_a_tenth_may_leave_at_once_but_never_all(served: int, left: int, held: int) -> None:
-    state = after((0, tenants(served)), (60, tenants(left)))
-    assert len(state.held) == held
-    assert len(state.rows) == left + held
+def test_two_or_a_tenth_may_leave_at_once_but_never_all_but_a_single_one(served: int, left: int, held: int) -> None:
+    verdict = Guarded(*tenants(served)).read(tenants(left), now=60)
+    assert len(verdict.held) == held
+    assert len(verdict.left) == served - left - held
 
 
-def test_all_departures_of_a_read_are_held_together_and_served_as_they_were() -> None:
-    read = {"t0": "changed", "new": "row"}
-    state = after((0, tenants(5)), (60, read))
-    assert state.held == {"t1", "t2", "t3", "t4"}
-    assert state.rows == {**tenants(5), **read}
+def test_a_fifth_of_everything_may_leave_and_no_more() -> None:
+    missing = frozenset(tenants(3))
+
+    def left(leaving: frozenset[str]) -> frozenset[str]:
+        room = Room(here=10, everywhere=2, leaving=leaving)
+        return judge(SET, (), missing=missing, remaining=97, room=room, now=0).left
+
+    assert left(frozenset(tenants(2))) == missing, "one of the three is listed by another source"
+    assert left(missing) == frozenset()
 
 
-def test_departures_add_up_within_the_window() -> None:
-    state = after((0, tenants(10)), (60, tenants(9)), (120, tenants(8)), (180, tenants(7)))
-    assert state.held == {"t7"}
-
-
-def test_departures_are_forgotten_after_the_window() -> None:
-    state = after((0, tenants(10)), (60, tenants(8)), (60 + WINDOW, tenants(6)))
-    assert state.held == frozenset()
-    assert len(state.rows) == 6
+def test_departures_add_up_within_the_window_and_are_forgotten_after_it() -> None:
+    guarded = Guarded(*tenants(10))
+    assert [len(guarded.read(tenants(count), now=now).held) for now, count in ((60, 9), (120, 8), (180, 7))] == [
+        0,
+        0,
+        1,
+    ]
+    settled = Guarded(*tenants(10))
+    settled.read(tenants(8), now=60)
+    assert settled.read(tenants(6), now=180 + WINDOW).left == {"t6", "t7"}
 
 
 def test_the_tenth_is_of_those_served_when_the_window_began() -> None:
-    grown = after((0, tenants(10)), (60, tenants(1000)), (120, tenants(997)))
-    assert len(grown.held) == 3
-    settled = after((0, tenants(10)), (60, tenants(1000)), (61 + WINDOW, tenants(900)))
-    assert settled.held == frozenset()
+    grown = Guarded(*tenants(10))
+    grown.read(tenants(1000), now=120)
+    assert len(grown.read(tenants(997), now=240).held) == 3
+    settled = Guarded(*tenants(10))
+    settled.read(tenants(1000), now=120)
+    assert len(settled.read(tenants(900), now=121 + WINDOW).left) == 100
 
 
-def test_a_single_departure_that_is_doubted_is_held_until_it_returns() -> None:
-    state = admit(after((0, tenants(10))), tenants(9), now=60, doubted={"t9", "never-was"})
-    assert state.held == {"t9"}
-    assert len(state.rows) == 10
-    assert admit(state, tenants(10), now=120, doubted={"never-was"}).held == frozenset()
-
-
-def test_a_hold_never_expires() -> None:
-    state = after((0, tenants(10)), (60, tenants(5)))
+def test_a_hold_never_expires_and_ends_with_the_last_one_s_return() -> None:
+    guarded = Guarded(*tenants(10))
+    first = guarded.read(tenants(5), now=60).holds
     for day in range(1, 30):
-        state = admit(state, tenants(5), now=day * 86400.0)
-        assert len(state.held) == 5
-        assert len(state.rows) == 10
+        assert guarded.read(tenants(5), now=day * 86400.0).holds == first
+    assert guarded.read(tenants(9), now=30 * 86400.0).held == {"t9"}
+    assert guarded.read(tenants(10), now=30 * 86400.0).holds == ()
+    assert guarded.served == tenants(10)
 
 
-def test_a_tenant_that_returns_leaves_the_hold_and_the_others_stay() -> None:
-    state = after((0, tenants(10)), (60, tenants(5)), (120, {**tenants(5), "t9": "returned"}))
-    assert state.held == {"t5", "t6", "t7", "t8"}
-    assert state.rows["t9"] == "returned"
+def test_a_hold_keeps_its_hash_when_some_return_and_a_new_one_has_another() -> None:
+    guarded = Guarded(*tenants(10))
+    (hold,) = guarded.read(tenants(5), now=60).holds
+    (fewer,) = guarded.read(tenants(6), now=120).holds
+    assert (fewer.hash, fewer.names) == (hold.hash, hold.names - {"t5"})
+    assert (len(hold.hash), hold.set, hold.since) == (16, SET, 60)
+    guarded.read(tenants(10), now=180)
+    (again,) = guarded.read(tenants(5), now=240).holds
+    assert again.names == hold.names
+    assert again.hash != hold.hash, "an acknowledgement of the first one would count for the second"
 
 
-def test_the_hold_ends_with_the_last_one_s_return() -> None:
-    state = after((0, tenants(10)), (60, {}), (120, tenants(10)), (180, tenants(9)))
-    assert state.held == frozenset()
-    assert len(state.rows) == 9
+def test_while_a_hold_stands_a_further_departure_is_a_hold_of_its_own() -> None:
+    guarded = Guarded(*tenants(10))
+    guarded.read(tenants(5), now=60)
+    first, second = guarded.read(tenants(4), now=4 * WINDOW).holds
+    assert (len(first.names), list(second.names), second.why) == (5, ["t4"], "an earlier hold stands")
 
 
-def test_while_a_hold_stands_further_departures_join_it() -> None:
-    state = after((0, tenants(10)), (60, tenants(5)), (120, tenants(4)))
-    assert state.held == {"t4", "t5", "t6", "t7", "t8", "t9"}
+def test_five_tenants_off_boarded_one_an_hour_are_never_held() -> None:
+    guarded = Guarded(*tenants(10))
+    for hour in range(1, 6):
+        assert guarded.read(tenants(10 - hour), now=hour * 3600.0).held == frozenset()
 
 
-def test_no_sequence_of_reads_shortens_a_source_beyond_the_limit() -> None:
+def test_a_month_of_two_percent_a_day_is_never_held() -> None:
     seed = random.randrange(2**32)  # noqa: S311 - repeatable, no secret
+    print(f"seed {seed}")
+    chance = random.Random(seed)  # noqa: S311
+    names = tenants(500)
+    guarded = Guarded(*names)
+    for day in range(30):
+        hours = sorted(chance.uniform(0, 24) for _ in range(len(names) // 50))
+        for number, hour in enumerate(hours):
+            names = (names - {chance.choice(sorted(names))}) | {f"new-{day}-{number}"}
+            verdict = guarded.read(names, now=(day * 24 + hour) * 3600)
+            assert verdict.held == frozenset()
+
+
+def test_a_clock_that_was_set_back_does_not_open_the_gate_and_mends_itself() -> None:
+    guarded = Guarded(*tenants(10), now=1e9)
+    guarded.read(tenants(8), now=1e9 + 60)
+    for jump in (0.0, 5e8, 1e9 - 7200):
+        assert guarded.ledger.room(share=SHARE, now=jump) == 0
+    guarded.read(tenants(8) | {"new"}, now=5e8)
+    assert guarded.ledger.room(share=SHARE, now=5e8 + WINDOW + 61) == 2
+    guarded.read(tenants(100), now=5e8 + 120)
+    assert guarded.ledger.room(share=SHARE, now=5e8 + 4 * WINDOW) == 10, "it counts from now on what is served now"
+
+
+def test_no_sequence_of_reads_shortens_a_set_beyond_the_limit() -> None:
+    seed = random.randrange(2**32)  # noqa: S311
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311
     for _ in range(60):
         now = 0.0
-        state: State[str] = State()
-        history: list[tuple[float, int]] = []  # what was served from when on
+        pool = [f"t{number}" for number in range(chance.choice([1, 2, 3, 12, 60, 300]))]
+        guarded = Guarded(*pool)
+        history = [(0.0, len(pool))]  # what was served from when on
         departures: list[tuple[float, int]] = []
-        pool = [f"t{number}" for number in range(chance.choice([1, 3, 12, 60, 300]))]
         for _ in range(80):
             now += chance.choice([0.01, 1, 9, 60, 600, 1700, 4000])
             share = chance.choice([0.0, 0.5, 0.9, 0.97, 1.0, 1.0, 1.0])
-            read = {name: f"row at {now}" for name in pool if chance.random() < share}
-            before, state = state, admit(state, read, now=now)
-            assert read.items() <= state.rows.items()
-            assert state.held == state.rows.keys() - read.keys()
-            gone = before.rows.keys() - state.rows.keys()
-            if gone:
-                assert read, "an empty read took tenants away"
-                departures.append((now, len(gone)))
+            read = {name for name in pool if chance.random() < share}
+            verdict = guarded.read(read, now=now)
+            if verdict.left:
+                assert read or len(verdict.left) == 1, "an empty read took tenants away"
+                departures.append((now, len(verdict.left)))
                 at_start = [count for since, count in history if since <= now - WINDOW] or [history[0][1]]
                 left = sum(count for when, count in departures if when > now - WINDOW)
                 assert left <= max(2, at_start[-1] / 10), (now, history, departures)
-            history.append((now, len(state.rows)))
-            assert len(state.served) <= WINDOW / 10 + 2
+            history.append((now, len(guarded.served)))
 
 
-def test_a_guard_s_memory_stays_small_however_often_it_is_asked() -> None:
-    state: State[str] = State()
+def test_a_ledger_stays_small_however_often_it_is_written() -> None:
+    ledger = Ledger()
     for step in range(20_000):
-        state = admit(state, tenants(3 + step % 2), now=step / 2)
-    assert len(state.served) <= WINDOW / 10 + 2
+        ledger = ledger.note(left=step % 2, served=3 + step % 2, now=step / 2)
+    assert max(len(ledger.served), len(ledger.departed)) <= WINDOW / 60 + 2

@@ -11,11 +11,15 @@ from jsonschema import Draft202012Validator
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import FIXED, INPUTS, render_row, render_tenant
+from tenantry_generator.answers import Answers, Nobody
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.events import announcer
+from tenantry_generator.membership import Membership
+from tenantry_generator.merge import merge
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.openapi import OPENAPI, load_openapi
-from tenantry_generator.parameters import accepted_parameters
+from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.snapshot import build_snapshot
 from tenantry_generator.sources.clusters import Clusters
@@ -42,23 +46,33 @@ class Service:
     def __init__(self) -> None:
         metrics = Metrics()
         self.publisher = Publisher(cluster=None, database=None, metrics=metrics)
+        clusters = Clusters(own=None, directory=None, metrics=metrics)
+        accepted = accepted_parameters(COLUMNS)
+        answers = Answers(
+            self.publisher,
+            Nobody(),
+            parse=lambda given: parse_query(given, accepted),
+            bind=clusters.bind,
+            metrics=metrics,
+        )
         self.app = make_app(
             publisher=self.publisher,
-            clusters=Clusters(own=None, directory=None, metrics=metrics),
+            clusters=clusters,
+            answers=answers,
             tokens=Tokens(literal="s3cret", directory=None),
+            admins=Tokens(literal=None, directory=None, required=False),
+            announce=announcer(None, "default"),
             metrics=metrics,
-            columns=COLUMNS,
             why_not=lambda: "",
         )
         self.client: TestClient[Any, Any]
 
     def serve(self) -> None:
         body = {"metadata": {"name": "acme", "labels": {"tier": "gold"}}, "spec": EVERYTHING}
-        rows = [
-            render_tenant(resolve(parse_tenant(body), {}), COLUMNS).element,
-            render_row("Beta & Söhne", {"status": "", "plan": "x"}),
-        ]
-        self.publisher.snapshot = build_snapshot({row["name"]: row for row in rows}, None)
+        tenant, row = render_tenant(resolve(parse_tenant(body), {}), COLUMNS), render_row("Beta & Söhne", {"plan": "x"})
+        merged = merge({"acme": tenant}, {row["name"]: row})
+        self.publisher.membership = Membership(merged=merged)
+        self.publisher.snapshot = build_snapshot(merged.rows, None)
 
 
 @pytest.fixture

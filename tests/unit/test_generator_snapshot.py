@@ -2,13 +2,10 @@
 
 import json
 
-import pytest
-
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import ClusterRow, Row, render_row, render_tenant
-from tenantry_generator.errors import NotReady
-from tenantry_generator.merge import merge, shadowed
+from tenantry_generator.merge import changed_names, merge, shadowed
 from tenantry_generator.query import Query
 from tenantry_generator.snapshot import Snapshot, build_snapshot
 
@@ -33,7 +30,7 @@ def names(body: bytes) -> list[str]:
 def test_both_sources_are_in_order_of_name_and_a_tenant_wins_over_its_row() -> None:
     cluster = {"b": tenant("b", status="trial"), "d": tenant("d")}
     database = by_name(row("c"), row("b", status="late", plan="gold"), row("a"))
-    merged = merge(cluster, database)
+    merged = merge(cluster, database).rows
     assert list(merged) == ["a", "b", "c", "d"]
     assert [merged[name]["source"] for name in merged] == ["postgres", "cluster", "postgres", "cluster"]
     assert (merged["b"]["status"], merged["b"]["plan"]) == ("trial", "gold")
@@ -41,12 +38,12 @@ def test_both_sources_are_in_order_of_name_and_a_tenant_wins_over_its_row() -> N
 
 
 def test_every_element_has_the_same_keys_in_the_same_order() -> None:
-    merged = merge({"a": tenant("a"), "b": tenant("b")}, by_name(row("b"), row("c")))
+    merged = merge({"a": tenant("a"), "b": tenant("b")}, by_name(row("b"), row("c"))).rows
     assert len({tuple(element) for element in merged.values()}) == 1
 
 
 def snapshot(*rows: Row, previous: Snapshot | None = None) -> Snapshot:
-    return build_snapshot(merge({}, by_name(*rows)), previous)
+    return build_snapshot(merge({}, by_name(*rows)).rows, previous)
 
 
 def test_the_revision_grows_with_every_change_and_only_then() -> None:
@@ -68,12 +65,14 @@ def test_a_filter_is_equality_or_any_of_a_list_and_all_keys_count() -> None:
 
 
 def test_a_boolean_is_compared_by_its_json_text() -> None:
-    served = build_snapshot(merge({"a": tenant("a", plan=True), "b": tenant("b", plan=False)}, {}), None)
+    served = build_snapshot(merge({"a": tenant("a", plan=True), "b": tenant("b", plan=False)}, {}).rows, None)
     assert names(served.answer(Query({"plan": frozenset({"true"})}))) == ["a"]
 
 
-@pytest.mark.parametrize("wanted", [{}, {"status": frozenset({"active"})}])
-def test_without_any_tenant_there_is_no_answer(wanted: dict[str, frozenset[str]]) -> None:
-    with pytest.raises(NotReady) as caught:
-        snapshot().answer(Query(wanted))
-    assert str(caught.value) == "no source has any tenant; an empty answer would delete every Application"
+def test_rows_whose_parts_did_not_change_stay_the_same_objects() -> None:
+    cluster, database = {"b": tenant("b")}, by_name(row("a"), row("b"), row("c"))
+    before = merge(cluster, database)
+    after = merge(cluster, {**database, **by_name(row("c", status="late"), row("aa"))}, before)
+    assert list(after.rows) == ["a", "aa", "b", "c"]
+    assert (after.rows["a"] is before.rows["a"], after.rows["b"] is before.rows["b"]) == (True, True)
+    assert changed_names(before.rows, after.rows) == ["aa", "c"]

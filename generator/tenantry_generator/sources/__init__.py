@@ -48,5 +48,8 @@ class Source(Protocol[T_co]):
     def read_at(self) -> float | None:
         """The Unix time at which what was last published was last known to be complete; None before."""
 
+    def start_over(self) -> None:
+        """Forget that anything was read completely; `run`, which is called anew, reads it before it publishes."""
+
     async def run(self, publish: Callable[[Read[T_co]], None]) -> None:
         """Call `publish` with each complete set, for ever; failures are waited out and shown in `problem`."""

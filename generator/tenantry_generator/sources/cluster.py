@@ -89,6 +89,11 @@ class ClusterSource:
         loop = asyncio.get_running_loop()
         return time.time() - loop.time() + min(self._tenants.last_activity, self._class_objects.last_activity)
 
+    def start_over(self) -> None:
+        """Have both kinds listed anew before anything is published."""
+        self._tenants.start_over()
+        self._class_objects.start_over()
+
     async def run(self, publish: Callable[[Read[ClusterRow]], None]) -> None:
         """Follow both kinds and publish every change, once both have been listed completely."""
         async with asyncio.TaskGroup() as tasks:

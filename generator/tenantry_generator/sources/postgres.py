@@ -72,6 +72,9 @@ class PostgresSource:
         self.problem: str | None = None
         self.read_at: float | None = None
 
+    def start_over(self) -> None:
+        """Do nothing: `run` begins with a new connection and a read."""
+
     async def run(self, publish: Callable[[Read[Row]], None]) -> None:
         """Read now, at each NOTIFY, every 30 seconds and over each new connection, for ever."""
         backoff = Backoff(first=self._timing.first_retry, cap=self._timing.last_retry)

@@ -1,0 +1,243 @@
+"""Answers a request by what its view may be shown: what is held is in it, and a first contact deletes nothing.
+
+A request that carries an ApplicationSet's name makes a view known, which is recorded before it is answered. Without a
+name nobody deletes anything upon the answer, so it is given as it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from tenantry.telemetry import get_logger
+from tenantry_generator.applicationsets import ApplicationSet, Use
+from tenantry_generator.errors import NotReady, Refused
+from tenantry_generator.first_contact import Contact, deletes
+from tenantry_generator.generator_selector import Selector
+from tenantry_generator.membership import ACKNOWLEDGED_FOR, Membership
+from tenantry_generator.metrics import Metrics
+from tenantry_generator.publisher import Publisher
+from tenantry_generator.query import Query
+from tenantry_generator.views import View, make_view, matches, shown, view_id
+
+__all__ = ["HOLDS", "Answers", "Directory", "Nobody"]
+
+log = get_logger(__name__)
+
+HOLDS = "/api/v1/holds"
+
+_DAY = 86400.0
+_MOST_VIEWS = 500
+
+Parse = Callable[[Mapping[str, Any]], Query]
+"""Reads the parameters of a request or of an ApplicationSet's generator. Refused."""
+Bind = Callable[[Query], Query]
+"""Tells a query of the namespaces that it asks for. Refused; NotReady."""
+
+
+class Directory(Protocol):
+    """The ApplicationSets that use us, as far as they are known."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known by now which there are, or known that it can't be."""
+
+    def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
+        """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one."""
+
+
+class Nobody:
+    """A Directory where ApplicationSets can't be read."""
+
+    settled = True
+
+    def find(self, name: str) -> None:
+        """Return None."""
+
+
+class Answers:
+    """The answers to requests for parameters, and the first contacts that were refused."""
+
+    def __init__(
+        self, publisher: Publisher, directory: Directory, *, parse: Parse, bind: Bind, metrics: Metrics
+    ) -> None:
+        self._publisher = publisher
+        self._directory = directory
+        self._parse = parse
+        self._bind = bind
+        self._metrics = metrics
+        self._contacts: dict[str, Contact] = {}
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """The refused first contacts, by name of the ApplicationSet."""
+        return [contact for _, contact in sorted(self._contacts.items())]
+
+    async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> bytes:
+        """Return the body of the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
+        query = self._bind(self._parse(parameters))
+        snapshot = self._publisher.current()
+        if not applicationset:
+            _require_tenants(self._publisher.membership)
+            return snapshot.answer(query)
+        found = self._directory.find(applicationset)
+        self._check(applicationset, query, found)
+        wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
+        await self._make_known(applicationset, wanted, found)
+        views = self._views(applicationset, query, wanted, sure=found is not None)
+        return self._publisher.current().answer(query, views)
+
+    def _wanted(
+        self, applicationset: str, parameters: Mapping[str, Any], query: Query, uses: Sequence[Use] | None
+    ) -> dict[str, tuple[Mapping[str, Any], Query, Selector | None]]:
+        """Return by its id what each view is made of that this request shows."""
+        selectors = {
+            use.selector for use in uses or () if use.parameters is None or self._key(use) == query.of_tenants.key
+        }
+        return {
+            view_id(applicationset, query, selector): (parameters, query, selector) for selector in selectors or {None}
+        }
+
+    def _key(self, use: Use) -> str | None:
+        try:
+            return None if use.parameters is None else self._parse(use.parameters).of_tenants.key
+        except Refused:
+            return None  # it is answered with 400, so nothing is shown
+
+    def _views(self, applicationset: str, query: Query, wanted: Mapping[str, object], *, sure: bool) -> list[View]:
+        """Return the views to show. Not knowing the selectors, all that were ever asked for with this query."""
+        views = self._publisher.membership.views.values()
+        if sure:
+            return [view for view in views if view.id in wanted]
+        return [
+            view
+            for view in views
+            if view.applicationset == applicationset and view.query.of_tenants.key == query.of_tenants.key
+        ]
+
+    async def _make_known(
+        self,
+        applicationset: str,
+        wanted: Mapping[str, tuple[Mapping[str, Any], Query, Selector | None]],
+        found: tuple[ApplicationSet, Sequence[Use]] | None,
+    ) -> None:
+        views = self._publisher.membership.views
+        if wanted.keys() <= views.keys():
+            if any(self._publisher.now() - views[key].asked > _DAY for key in wanted):
+                what = f"asked for {sorted(wanted)}"
+                self._publisher.change_later(what, lambda membership, now: _touch(membership, wanted, now))
+            return
+        if not self._directory.settled:
+            return  # shown with whatever is held, of whichever selector
+        current = None if found is None else self._ids(applicationset, found[1])
+
+        def change(membership: Membership, now: float) -> Membership:
+            kept = _room(membership, applicationset, current)
+            for key, (parameters, query, selector) in wanted.items():
+                if key not in kept:
+                    rows = membership.merged.rows
+                    kept[key] = make_view(
+                        applicationset, parameters=parameters, query=query, selector=selector, rows=rows, now=now
+                    )
+            contact = self._contacts.get(applicationset)
+            agreed = dict(membership.acknowledged)
+            if contact is not None and contact.hash in agreed:
+                agreed[contact.hash] = replace(agreed[contact.hash], used=now)
+            return replace(membership, views=kept, acknowledged=agreed)
+
+        await self._publisher.change(change)
+        self._contacts.pop(applicationset, None)
+
+    def _ids(self, applicationset: str, uses: Sequence[Use]) -> frozenset[str] | None:
+        """Return the ids of all views that the ApplicationSet can ask for; None when some can't be told beforehand."""
+        if any(use.parameters is None for use in uses):
+            return None
+        asked = [use for use in uses if self._key(use) is not None]
+        return frozenset(view_id(applicationset, self._parse(use.parameters or {}), use.selector) for use in asked)
+
+    def _check(self, applicationset: str, query: Query, found: tuple[ApplicationSet, Sequence[Use]] | None) -> None:
+        """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
+        membership, strict = self._publisher.membership, bool(self._publisher.unread)
+        known = any(view.applicationset == applicationset for view in membership.views.values())
+        if found is None:
+            if not self._directory.settled and (strict or not self._views(applicationset, query, {}, sure=False)):
+                raise NotReady("the ApplicationSets have not been read yet; so it is not known what this would delete")
+            if not known:
+                _require_tenants(membership)
+            return
+        contact = self._contact(query, *found)
+        if not deletes(contact, strict=strict) or (known and not strict):
+            self._contacts.pop(applicationset, None)
+            return
+        seen = self._contacts.get(applicationset) == contact
+        self._contacts[applicationset] = contact
+        agreed = membership.acknowledged.get(contact.hash)
+        if agreed is not None and agreed.used is None and self._publisher.now() - agreed.at <= ACKNOWLEDGED_FOR:
+            return
+        self._metrics.first_contact_refused.labels(applicationset).inc()
+        if not seen:
+            log.warning("refused: the answer would delete Applications", **_facts(contact))
+        raise NotReady(_refusal(contact, strict=strict))
+
+    def _contact(self, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
+        """Return how many Applications there are and how many elements all its generators would now get.
+
+        Where that can't be told, among other generators or within a matrix, the elements of this answer stand for it.
+        """
+        asked = [use for use in uses if self._key(use) is not None]
+        if found.plain and len(asked) == len(found.uses):
+            elements = sum(
+                self._count(found.name, self._bind(self._parse(use.parameters or {})), use.selector) for use in asked
+            )
+        else:
+            elements = self._count(found.name, query, None)
+        return Contact(found.name, found.uid, found.owned, elements)
+
+    def _count(self, applicationset: str, query: Query, selector: Selector | None) -> int:
+        membership = self._publisher.membership
+        view = membership.views.get(view_id(applicationset, query, selector))
+        tenants = matches(query, selector, membership.merged.rows)
+        return len(query.shaped(shown(tenants, [] if view is None else [view])))
+
+
+def _require_tenants(membership: Membership) -> None:
+    if not membership.merged.rows:
+        raise NotReady("no source has any tenant; an empty answer would delete every Application")
+
+
+def _touch(membership: Membership, wanted: Mapping[str, object], now: float) -> Membership:
+    views = {key: replace(view, asked=now) if key in wanted else view for key, view in membership.views.items()}
+    return replace(membership, views=views)
+
+
+def _room(membership: Membership, applicationset: str, current: frozenset[str] | None) -> dict[str, View]:
+    """Return the views to keep: without those that this ApplicationSet no longer asks for."""
+    kept = {
+        key: view
+        for key, view in membership.views.items()
+        if current is None or key in current or view.applicationset != applicationset
+    }
+    if len(kept) >= _MOST_VIEWS:
+        raise NotReady(f"{_MOST_VIEWS} different inputs are followed already; ask with fewer")
+    return kept
+
+
+def _facts(contact: Contact) -> dict[str, Any]:
+    return {
+        "applicationset": contact.applicationset,
+        "applications": contact.owned,
+        "elements": contact.elements,
+        "hash": contact.hash,
+    }
+
+
+def _refusal(contact: Contact, *, strict: bool) -> str:
+    why = (
+        "and a source has not been read since the start, so what is recorded may be old"
+        if strict
+        else "and there is no record that it was ever answered"
+    )
+    return (
+        f"the ApplicationSet {contact.applicationset} owns {contact.owned} Applications and the answer has only "
+        f"{contact.elements} elements, {why}: is this the right database? If they are to be deleted, "
+        f'acknowledge it with POST {HOLDS} {{"hash": "{contact.hash}"}}'
+    )

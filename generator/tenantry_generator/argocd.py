@@ -1,0 +1,59 @@
+"""Follows the ApplicationSets in Argo CD's namespace, to know what they ask for and what they own.
+
+Without the right to read them, or without Argo CD in this cluster, everything goes on: what a generator's `selector`
+hides is then not guarded, and a first contact can't be told from any other.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from tenantry.errors import Forbidden, NotFound
+from tenantry.kube import Kube
+from tenantry.reflector import Reflector
+from tenantry.render import RESERVED
+from tenantry.resources import APPLICATION_SETS, CONFIG_MAPS
+from tenantry_generator.applicationsets import ApplicationSet, Use, read_application_set
+
+__all__ = ["GENERATOR_LABEL", "ApplicationSets"]
+
+GENERATOR_LABEL = "tenantry.dev/generator"
+
+
+class ApplicationSets:
+    """A Directory kept by two Reflectors."""
+
+    def __init__(self, kube: Kube, *, namespace: str, config_maps: Collection[str], columns: Sequence[str]) -> None:
+        keys = RESERVED | set(columns)
+        self._namespace = namespace
+        self._config_maps = frozenset(config_maps)
+        self._sets = Reflector(
+            kube, APPLICATION_SETS, namespace=namespace, transform=lambda body: read_application_set(body, keys)
+        )
+        self._maps = Reflector(
+            kube,
+            CONFIG_MAPS,
+            namespace=namespace,
+            label_selector=f"{GENERATOR_LABEL}=true",
+            transform=lambda body: str(body["metadata"]["name"]),
+        )
+
+    async def run(self) -> None:
+        """Follow them for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sets.run())
+            tasks.create_task(self._maps.run())
+
+    @property
+    def settled(self) -> bool:
+        """Whether they have been listed, or the API server has said that they can't be."""
+        return self._sets.synced.is_set() or isinstance(self._sets.error, Forbidden | NotFound)
+
+    def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
+        """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one.
+
+        One that asks is known to: if none of its generators names a ConfigMap of ours, any of them may be it.
+        """
+        found = self._sets.items.get((self._namespace, name))
+        if found is None or not self._sets.synced.is_set():
+            return None
+        return found, found.asks(self._config_maps | {key for _, key in self._maps.items}) or found.uses

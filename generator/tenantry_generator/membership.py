@@ -1,0 +1,246 @@
+"""Who is served, what is held, and what has left: the state that is recorded before anything of it is served.
+
+One immutable value, and the functions that lead from one to the next: a source's complete read, an acknowledgement, a
+view that is asked for. They do no I/O and read no clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from tenantry.render import CLUSTER, POSTGRES
+from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, judge
+from tenantry_generator.merge import Merged, changed_names, merge
+from tenantry_generator.views import View, follow, release
+
+__all__ = [
+    "ACKNOWLEDGED_FOR",
+    "KEPT",
+    "Acknowledgement",
+    "Departed",
+    "Fate",
+    "Listing",
+    "Membership",
+    "acknowledge",
+    "expire",
+    "forget_unused",
+    "holds",
+    "release_views",
+    "take",
+    "unheld",
+]
+
+ACKNOWLEDGED_FOR = 3600.0
+"""Seconds for which an acknowledgement that can't be followed yet stays valid."""
+KEPT = 7 * 86400.0
+"""Seconds for which it is remembered that a tenant has left, that a hash was acknowledged, and a view unasked for."""
+
+
+class Fate(StrEnum):
+    """What became of a tenant that a source no longer lists."""
+
+    HELD = "held"
+    LEFT = "left"
+    LISTED = "listedByOtherSource"
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A tenant that `source` no longer lists, since the Unix time `at`."""
+
+    fate: Fate
+    source: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Somebody has agreed to a hold. `used`: when it was followed; None: not yet, as a source can't be read."""
+
+    by: str
+    at: float
+    used: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One source: its rows by tenant name, held ones among them."""
+
+    rows: Mapping[str, Any]
+    holds: tuple[Hold, ...] = ()
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Everything that outlives the process. A source is missing in `sources` until it was read completely once."""
+
+    revision: int = 0
+    sources: Mapping[str, Listing] = field(default_factory=dict)
+    merged: Merged = field(default_factory=Merged)
+    everything: Ledger = field(default_factory=Ledger)
+    views: Mapping[str, View] = field(default_factory=dict)
+    departed: Mapping[str, Departed] = field(default_factory=dict)
+    acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
+
+
+def holds(membership: Membership) -> list[Hold]:
+    """Return every hold, the oldest first."""
+    found = [hold for listing in membership.sources.values() for hold in listing.holds]
+    found += [hold for view in membership.views.values() for hold in view.holds]
+    return sorted(found, key=lambda hold: (hold.since, hold.hash))
+
+
+def unheld(listing: Listing) -> dict[str, Any]:
+    """Return what the source itself listed when it was last read."""
+    held = frozenset[str]().union(*(hold.names for hold in listing.holds))
+    return {name: row for name, row in listing.rows.items() if name not in held}
+
+
+def take(
+    membership: Membership,
+    source: str,
+    read: Mapping[str, Any],
+    *,
+    now: float,
+    doubted: Mapping[str, str] | None = None,
+) -> Membership:
+    """Return the state after a complete read of a source: `membership` itself if that changed nothing.
+
+    `doubted`: why tenants that are missing may not have left, by name.
+    """
+    before = membership.sources.get(source)
+    if before is None:
+        return _with(membership, source, Listing(dict(read)), Verdict((), frozenset()), now)
+    missing = before.rows.keys() - read.keys()
+    waiting = _waiting(membership)
+    agreed = frozenset(name for hold in before.holds if hold.hash in waiting for name in hold.names) & missing
+    verdict = judge(
+        f"source {source}",
+        [hold for hold in before.holds if hold.hash not in waiting],
+        missing=missing - agreed,
+        remaining=len(read),
+        room=Room(
+            here=before.ledger.room(share=SHARE, now=now),
+            everywhere=membership.everything.room(share=SHARE_OF_ALL, now=now),
+            leaving=frozenset(name for name in missing if not _listed_elsewhere(membership, source, name)),
+        ),
+        now=now,
+        doubted=doubted,
+    )
+    rows = {**read, **{name: before.rows[name] for name in verdict.held}}
+    if verdict.holds == before.holds and not _differ(before.rows, rows):
+        return membership
+    used = {
+        hold.hash: replace(membership.acknowledged[hold.hash], used=now)
+        for hold in before.holds
+        if hold.hash in waiting
+    }
+    membership = replace(membership, acknowledged={**membership.acknowledged, **used})
+    after = Listing(rows, verdict.holds, before.ledger)
+    return _with(membership, source, after, verdict, now, agreed=agreed)
+
+
+def acknowledge(membership: Membership, given: str, *, by: str, now: float) -> Membership:
+    """Note that somebody agrees to the hold of the hash `given`; it is followed at the source's next read."""
+    return replace(membership, acknowledged={**membership.acknowledged, given: Acknowledgement(by, now)})
+
+
+def release_views(membership: Membership, *, now: float) -> Membership:
+    """Let go of what views hold and somebody has agreed to; only while every source can be read."""
+    waiting = _waiting(membership)
+    views = {key: release(view, waiting, now=now) for key, view in membership.views.items()}
+    done = [hold.hash for view in membership.views.values() for hold in view.holds if hold.hash in waiting]
+    if not done:
+        return membership
+    used = {each: replace(membership.acknowledged[each], used=now) for each in done}
+    return replace(membership, views=views, acknowledged={**membership.acknowledged, **used})
+
+
+def expire(membership: Membership, *, now: float) -> Membership:
+    """Forget acknowledgements that were not followed within an hour, whichever way the clock went, and old ones."""
+    kept = {
+        key: each
+        for key, each in membership.acknowledged.items()
+        if abs(now - (each.used or each.at)) <= (ACKNOWLEDGED_FOR if each.used is None else KEPT)
+    }
+    return membership if len(kept) == len(membership.acknowledged) else replace(membership, acknowledged=kept)
+
+
+def forget_unused(membership: Membership, *, now: float) -> Membership:
+    """Forget the views that nobody has asked for in a week, of an ApplicationSet that is gone; but no hold."""
+    kept = {key: view for key, view in membership.views.items() if view.holds or now - view.asked <= KEPT}
+    return membership if len(kept) == len(membership.views) else replace(membership, views=kept)
+
+
+def _waiting(membership: Membership) -> frozenset[str]:
+    return frozenset(key for key, each in membership.acknowledged.items() if each.used is None)
+
+
+def _with(
+    membership: Membership,
+    source: str,
+    listing: Listing,
+    verdict: Verdict,
+    now: float,
+    *,
+    agreed: frozenset[str] = frozenset(),
+) -> Membership:
+    """Return the state with a source's new listing, and everything that follows from it."""
+    left = verdict.left
+    leaving = [name for name in left if not _listed_elsewhere(membership, source, name)]
+    listing = replace(listing, ledger=listing.ledger.note(left=len(left), served=len(listing.rows), now=now))
+    departed = _departed(membership, source, listing, gone=left | agreed, now=now)
+    sources = {**membership.sources, source: listing}
+    merged = merge(_rows(sources, CLUSTER), _rows(sources, POSTGRES), membership.merged)
+    return replace(
+        membership,
+        sources=sources,
+        merged=merged,
+        everything=membership.everything.note(left=len(leaving), served=len(merged.rows), now=now),
+        views=_views(membership, merged, now),
+        departed=departed,
+    )
+
+
+def _views(membership: Membership, merged: Merged, now: float) -> Mapping[str, View]:
+    if not membership.views:
+        return membership.views
+    was, now_is = membership.merged.rows, merged.rows
+    changed = changed_names(was, now_is)
+    before = {name: was[name] for name in changed if name in was}
+    after = {name: now_is[name] for name in changed if name in now_is}
+    return {key: follow(view, before=before, after=after, now=now) for key, view in membership.views.items()}
+
+
+def _departed(
+    membership: Membership, source: str, listing: Listing, *, gone: Collection[str], now: float
+) -> Mapping[str, Departed]:
+    held = frozenset[str]().union(*(hold.names for hold in listing.holds))
+    found = {}
+    for name, each in membership.departed.items():
+        back = name in listing.rows and name not in held and (each.source == source or each.fate is Fate.LEFT)
+        forgotten = each.fate is not Fate.HELD and now - each.at > KEPT
+        if not back and not forgotten:
+            found[name] = each
+    for name in held:
+        if name not in found or found[name].fate is not Fate.HELD:
+            found[name] = Departed(Fate.HELD, source, now)
+    for name in gone:
+        fate = Fate.LISTED if _listed_elsewhere(membership, source, name) else Fate.LEFT
+        found[name] = Departed(fate, source, now)
+    return found
+
+
+def _listed_elsewhere(membership: Membership, source: str, name: str) -> bool:
+    return any(name in each.rows for key, each in membership.sources.items() if key != source)
+
+
+def _rows(sources: Mapping[str, Listing], source: str) -> Mapping[str, Any]:
+    return sources[source].rows if source in sources else {}
+
+
+def _differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a row came, went or is another object. Sources give unchanged rows as the same objects."""
+    return before.keys() != after.keys() or any(before[name] is not row for name, row in after.items())

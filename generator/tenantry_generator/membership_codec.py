@@ -1,0 +1,210 @@
+"""Membership as what a RecordStore keeps, and back.
+
+What grows with the number of tenants is in tables, an entry each, so that a change of one tenant is one changed entry;
+bytes and tables of what has not changed are those of the save before. Rows are kept as the sources gave them and
+brought to the configured columns when they are read, since settings may change between two starts.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tenantry.render import CLUSTER, POSTGRES, RESERVED, ClusterRow, Row, render_row
+from tenantry_generator.errors import RecordCorrupt, Refused
+from tenantry_generator.generator_selector import read_selector
+from tenantry_generator.guard import Hold, Ledger
+from tenantry_generator.membership import Acknowledgement, Departed, Fate, Listing, Membership, holds
+from tenantry_generator.merge import merge
+from tenantry_generator.parameters import accepted_parameters, parse_query
+from tenantry_generator.record import Stored
+from tenantry_generator.views import View, matches
+
+__all__ = ["Encoder", "decode"]
+
+_FORMAT = 1
+_HELD, _VIEWS, _DEPARTED = "held", "views", "departed"
+Tables = dict[str, Mapping[str, bytes]]
+
+
+class Encoder:
+    """Encodes one state after the other; remembers the last, to reuse its bytes."""
+
+    def __init__(self) -> None:
+        self._membership = Membership()
+        self._tables: Tables = {}
+
+    def encode(self, membership: Membership) -> Stored:
+        """Return what to store."""
+        tables: Tables = {}
+        for source, listing in membership.sources.items():
+            before = self._membership.sources.get(source)
+            tables[source] = _table(
+                listing.rows, {} if before is None else before.rows, self._tables.get(source, {}), _source_row
+            )
+        views = membership.views.values()
+        tables[_HELD] = {f"{hold.hash}/{name}": b"1" for hold in holds(membership) for name in hold.names}
+        tables[_VIEWS] = {f"{view.id}/{key}": _json(row) for view in views for key, row in view.held.items()}
+        was = self._membership.departed
+        tables[_DEPARTED] = _table(membership.departed, was, self._tables.get(_DEPARTED, {}), _departed)
+        self._membership, self._tables = membership, tables
+        return Stored(membership.revision, _json(_meta(membership)), tables)
+
+
+def decode(stored: Stored, columns: Sequence[str]) -> Membership:
+    """Return the state that was stored, its rows with exactly the keys that `columns` give them now.
+
+    A view that the settings no longer allow is forgotten. RecordCorrupt: it is not what an Encoder made.
+    """
+    try:
+        return _decode(stored, columns)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RecordCorrupt(f"the record is not of the form that this version writes ({reason}); restore it") from error
+
+
+def _decode(stored: Stored, columns: Sequence[str]) -> Membership:
+    meta = json.loads(stored.meta)
+    if meta["format"] != _FORMAT:
+        raise RecordCorrupt(f"the record has the format {meta['format']}, this version knows {_FORMAT}; upgrade")
+    names: dict[str, set[str]] = defaultdict(set)
+    for key in stored.tables.get(_HELD, {}):
+        given, _, name = key.partition("/")
+        names[given].add(name)
+    fit = _fitter(columns)
+    sources = {
+        source: Listing(
+            {name: _read_row(source, json.loads(row), fit) for name, row in stored.tables[source].items()},
+            _holds(each["holds"], names),
+            _ledger(each["ledger"]),
+        )
+        for source, each in meta["sources"].items()
+    }
+    cluster, database = (sources[each].rows if each in sources else {} for each in (CLUSTER, POSTGRES))
+    merged = merge(cluster, database)
+    held: dict[str, dict[str, Row]] = defaultdict(dict)
+    for key, row in stored.tables.get(_VIEWS, {}).items():
+        view, _, element = key.partition("/")
+        held[view][element] = json.loads(row)
+    departed = {name: json.loads(each) for name, each in stored.tables.get(_DEPARTED, {}).items()}
+    return Membership(
+        revision=stored.revision,
+        sources=sources,
+        merged=merged,
+        everything=_ledger(meta["everything"]),
+        views=_views(meta["views"], merged.rows, held=held, names=names, columns=columns),
+        departed={name: Departed(Fate(each["fate"]), each["source"], each["at"]) for name, each in departed.items()},
+        acknowledged={key: Acknowledgement(**each) for key, each in meta["acknowledged"].items()},
+    )
+
+
+def _meta(membership: Membership) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "sources": {
+            source: {"holds": [_hold(hold) for hold in each.holds], "ledger": asdict(each.ledger)}
+            for source, each in membership.sources.items()
+        },
+        "everything": asdict(membership.everything),
+        "views": {view.id: _view(view) for view in membership.views.values()},
+        "acknowledged": {key: asdict(each) for key, each in membership.acknowledged.items()},
+    }
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "applicationset": view.applicationset,
+        "parameters": view.parameters,
+        "selector": None if view.selector is None else view.selector.body,
+        "holds": [_hold(hold) for hold in view.holds],
+        "ledger": asdict(view.ledger),
+        "asked": view.asked,
+    }
+
+
+def _views(
+    bodies: Mapping[str, Any],
+    rows: Mapping[str, Row],
+    *,
+    held: Mapping[str, Mapping[str, Row]],
+    names: Mapping[str, set[str]],
+    columns: Sequence[str],
+) -> dict[str, View]:
+    views = {}
+    for key, body in bodies.items():
+        try:
+            query = parse_query(body["parameters"], accepted_parameters(columns))
+        except Refused:
+            continue  # a request with these parameters is refused as well
+        selector = read_selector(body["selector"])
+        views[key] = View(
+            id=key,
+            applicationset=body["applicationset"],
+            parameters=body["parameters"],
+            query=query,
+            selector=selector,
+            matching=len(matches(query, selector, rows)),
+            held=held.get(key, {}),
+            holds=_holds(body["holds"], names),
+            ledger=_ledger(body["ledger"]),
+            asked=body["asked"],
+        )
+    return views
+
+
+def _hold(hold: Hold) -> dict[str, Any]:
+    return {"hash": hold.hash, "set": hold.set, "since": hold.since, "why": hold.why}
+
+
+def _holds(bodies: Sequence[Mapping[str, Any]], names: Mapping[str, set[str]]) -> tuple[Hold, ...]:
+    return tuple(
+        Hold(each["hash"], each["set"], each["since"], each["why"], frozenset(names[each["hash"]])) for each in bodies
+    )
+
+
+def _ledger(body: Mapping[str, Any]) -> Ledger:
+    return Ledger(*(tuple((when, count) for when, count in body[part]) for part in ("departed", "served")))
+
+
+def _table(
+    values: Mapping[str, Any], before: Mapping[str, Any], encoded: Mapping[str, bytes], encode: Callable[[Any], bytes]
+) -> Mapping[str, bytes]:
+    if values is before:
+        return encoded
+    return {
+        name: encoded[name] if (old := before.get(name)) is value or old == value else encode(value)
+        for name, value in values.items()
+    }
+
+
+def _source_row(row: ClusterRow | Row) -> bytes:
+    if isinstance(row, ClusterRow):
+        return _json({"element": row.element, "own": sorted(row.own_columns)})
+    return _json(row)
+
+
+def _departed(departed: Departed) -> bytes:
+    return _json(asdict(departed))
+
+
+def _read_row(source: str, body: dict[str, Any], fit: Callable[[Row], Row]) -> ClusterRow | Row:
+    if source == CLUSTER:
+        return ClusterRow(fit(body["element"]), frozenset(body["own"]))
+    return fit(body)
+
+
+def _fitter(columns: Sequence[str]) -> Callable[[Row], Row]:
+    """Return what gives a row the keys that it would have under `columns`, in their order."""
+    empty = render_row("a", dict.fromkeys(columns, ""))
+
+    def fit(row: Row) -> Row:
+        if row.keys() == empty.keys():
+            return row
+        return {key: row[key] if key in RESERVED else row.get(key, "") for key in empty}
+
+    return fit
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
