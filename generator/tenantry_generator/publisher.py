@@ -8,7 +8,6 @@ when a source can't be read.
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,11 +15,11 @@ from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
-from tenantry_generator.membership import Membership, expire, forget_unused, holds, release_views, take
-from tenantry_generator.merge import shadowed
+from tenantry_generator.membership import Membership, expire, forget_unused, release_views, take
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
 from tenantry_generator.recorder import Recorder
+from tenantry_generator.reporting import measure, report_holds
 from tenantry_generator.snapshot import Snapshot, build_snapshot
 from tenantry_generator.sources import Source
 
@@ -28,7 +27,6 @@ __all__ = ["Change", "Publisher"]
 
 log = get_logger(__name__)
 
-_NAMES_IN_LOG = 20
 _PATIENCE = 10.0
 """Seconds that a start waits for sources that are still being read before it serves from the record."""
 _POLL = 0.25
@@ -216,7 +214,7 @@ class Publisher:
                 return
         for name, rows in taken.items():
             self._feeds[name].fresh = self._feeds[name].rows is not rows
-        self._log_holds(self.membership, after)
+        report_holds(self.membership, after, self._metrics)
         self.membership, self._built, self._crash = after, snapshot, None
         self._publish()
         for request in requests:
@@ -266,35 +264,10 @@ class Publisher:
         if self.snapshot is self._built:
             return
         self.snapshot = self._built
-        self._measure(self.snapshot)
+        measure(self.snapshot, self.membership, tuple(self._feeds), self._metrics)
         log.info(
             "a new snapshot is served",
             revision=self.snapshot.revision,
             tenants=len(self.snapshot.rows),
             unread=self.unread,
         )
-
-    def _measure(self, snapshot: Snapshot) -> None:
-        merged, metrics = self.membership.merged, self._metrics
-        metrics.shadowed_rows.set(shadowed(merged.cluster, merged.database))
-        metrics.snapshot_revision.set(snapshot.revision)
-        by_source = Counter(row["source"] for row in merged.rows.values())
-        for name in self._feeds:
-            metrics.snapshot_tenants.labels(name).set(by_source[name])
-
-    def _log_holds(self, before: Membership, after: Membership) -> None:
-        was, now = ({hold.hash: hold for hold in holds(each)} for each in (before, after))
-        for key in now.keys() - was.keys():
-            hold = now[key]
-            log.warning(
-                "too many are missing at once: they are held, and served as they were last seen",
-                set=hold.set,
-                held=len(hold.names),
-                names=sorted(hold.names)[:_NAMES_IN_LOG],
-                why=hold.why,
-                hash=key,
-            )
-        for key in was.keys() - now.keys():
-            acknowledged = key in after.acknowledged
-            log.info("a hold is over", set=was[key].set, hash=key, acknowledged=acknowledged)
-        self._metrics.set_holds(after)
