@@ -134,7 +134,9 @@ class Reflector(Generic[T]):
     async def _list(self) -> None:
         found: list[dict[str, Any]] = []
         seen = 0
-        async for page in self._kube.pages(self._resource, self._namespace, self._label_selector):
+        async for page in self._kube.pages(
+            self._resource, namespace=self._namespace, label_selector=self._label_selector
+        ):
             seen = int(page["metadata"]["resourceVersion"])
             found += page["items"]
         if seen < self._seen:
