@@ -89,6 +89,7 @@ async def service() -> AsyncIterator[Service]:
 async def test_a_quarantined_tenant_is_served_as_it_was_and_is_no_departure(service: Service, source: str) -> None:
     service.tenants("lima")
     service.rows("acme", "beta", status="active")
+    assert await service.names() == ["acme", "beta", "lima"]
     told = {"acme": render_row("acme", {"status": "degraded"})} if source == "row" else {}
     beta = render_row("beta", {"status": "changed"})
     service.database.publish(
