@@ -7,13 +7,11 @@ have. What is allowed is spelled out or forbidden: an AppProject that says nothi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from tenantry.schema import Frozen
 
-__all__ = ["ArgoCD", "EffectiveProject", "Project", "ResourceKind", "SyncWindow", "WindowKind", "merge_argocd"]
-
-_T = TypeVar("_T")
+__all__ = ["GUARD_RAILS", "ArgoCD", "EffectiveProject", "Project", "ResourceKind", "SyncWindow", "WindowKind"]
 
 
 class ResourceKind(Frozen):
@@ -77,7 +75,7 @@ class EffectiveProject:
     sync_windows: tuple[SyncWindow, ...]
 
 
-_GUARD_RAILS = (
+GUARD_RAILS = (
     ResourceKind(group="", kind="ResourceQuota"),
     ResourceKind(group="", kind="LimitRange"),
     ResourceKind(group="networking.k8s.io", kind="NetworkPolicy"),
@@ -85,25 +83,3 @@ _GUARD_RAILS = (
     ResourceKind(group="rbac.authorization.k8s.io", kind="RoleBinding"),
 )
 """What limits a tenant. Argo CD writes with rights of its own, so nothing else would keep an Application from it."""
-
-
-def merge_argocd(mine: ArgoCD, lent: ArgoCD, *, tenant: str) -> tuple[str, EffectiveProject | None]:
-    """Return the project's name, empty for none, and what is to be made of it; None: nothing is."""
-    own, under = mine.project, lent.project
-    if not _first(mine.enabled, lent.enabled, False):
-        return _first(own.name, under.name, ""), None
-    # The name that a class lends is one that its tenants share, and a project of one's own is not shared.
-    return own.name or tenant, EffectiveProject(
-        impersonation=_first(mine.impersonation, lent.impersonation, False),
-        source_repos=_first(own.source_repos, under.source_repos, ()),
-        cluster_whitelist=_first(own.cluster_resource_whitelist, under.cluster_resource_whitelist, ()),
-        namespace_blacklist=_first(own.namespace_resource_blacklist, under.namespace_resource_blacklist, _GUARD_RAILS),
-        namespace_whitelist=own.namespace_resource_whitelist or under.namespace_resource_whitelist,
-        sync_windows=_first(own.sync_windows, under.sync_windows, ()),
-    )
-
-
-def _first(mine: _T | None, lent: _T | None, otherwise: _T) -> _T:
-    if mine is not None:
-        return mine
-    return otherwise if lent is None else lent

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, ValidationError
 
 from tenantry.argocd import ArgoCD, Project
+from tenantry.class_rules import ClassLimits, ParametersSchema
 from tenantry.errors import InvalidTenant
 from tenantry.names import CLASS_DEFAULT_ANNOTATION
 from tenantry.policies import (
@@ -100,9 +101,10 @@ class Owner(Frozen):
 
 
 class NamespaceItem(Frozen):
-    """One entry of `spec.namespaces.items`; the namespace is called `{tenant}-{name}`."""
+    """One entry of `spec.namespaces.items`; without a `full_name` the pattern names the namespace."""
 
     name: Annotated[DnsLabel, StringConstraints(max_length=61)]
+    full_name: DnsLabel | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     resource_quota: ResourceQuota = ResourceQuota()
@@ -116,8 +118,11 @@ class NamespaceMetadata(Frozen):
 
 
 class Namespaces(Frozen):
-    """`spec.namespaces`. `items`: None inherits, an empty tuple is no namespace at all."""
+    """`spec.namespaces`. None inherits; of `items` an empty tuple is no namespace at all."""
 
+    quota: int | None = None
+    pattern: str | None = None
+    adopt_by_label: bool | None = None
     items: tuple[NamespaceItem, ...] | None = None
     metadata: NamespaceMetadata = NamespaceMetadata()
     pod_security: PodSecurity = PodSecurity()
@@ -159,7 +164,7 @@ class Tenant(Frozen):
 
 
 class ClassDefaults(Frozen):
-    """`spec.defaults` of a TenantClass: the fields of a Tenant's spec that a class can lend."""
+    """`spec.defaults` and `spec.overrides` of a TenantClass: the fields of a Tenant's spec that a class can lend."""
 
     deletion_policy: DeletionPolicy | None = None
     namespaces: Namespaces = Namespaces()
@@ -176,6 +181,9 @@ class TenantClassSpec(Frozen):
 
     description: str = ""
     defaults: ClassDefaults = ClassDefaults()
+    overrides: ClassDefaults = ClassDefaults()
+    limits: ClassLimits = ClassLimits()
+    parameters_schema: ParametersSchema | None = None
 
 
 class TenantClass(Frozen):

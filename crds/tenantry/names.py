@@ -12,11 +12,13 @@ __all__ = [
     "ARGOCD_NAMESPACE",
     "CLASS_DEFAULT_ANNOTATION",
     "DIGEST_ANNOTATION",
+    "ENTRY_ANNOTATION",
     "FIELD_MANAGER",
     "FINALIZER",
     "GROUP",
     "MANAGED_BY",
     "MANAGED_BY_LABEL",
+    "NAMESPACE_PATTERN",
     "ORPHANED_FROM_LABEL",
     "TENANT_LABEL",
     "VERSION",
@@ -37,10 +39,13 @@ ADOPT_LABEL = "tenantry.dev/adopt-by"
 """Put on a namespace by its owner, with a tenant's name as value: that tenant may take the namespace over."""
 CLASS_DEFAULT_ANNOTATION = "tenantry.dev/is-default-class"
 DIGEST_ANNOTATION = "tenantry.dev/digest"
+ENTRY_ANNOTATION = "tenantry.dev/entry"
+"""On a namespace that a Tenant lists: the entry that it is for, empty for the single one that no entry describes."""
 FINALIZER = "tenantry.dev/teardown"
 FIELD_MANAGER = "tenantry-operator"
 ARGOCD_NAMESPACE = "argocd"
 """Where Argo CD is, unless told otherwise."""
+NAMESPACE_PATTERN = "{tenant}-{name}"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SYSTEM_NAMESPACES = frozenset({"default", ARGOCD_NAMESPACE, "tenantry-system"})
@@ -64,9 +69,10 @@ def slug(raw: str) -> str:
     return f"{readable or 'tenant'}-{digest}"
 
 
-def namespace_name(tenant: str, item: str) -> str:
+def namespace_name(tenant: str, item: str, pattern: str = NAMESPACE_PATTERN) -> str:
     """Return the name of the namespace for one entry of a Tenant's `spec.namespaces.items`."""
-    return f"{tenant}-{item}"
+    # Not str.format, and the tenant's name first: neither of the two names can hold a brace.
+    return pattern.replace("{tenant}", tenant).replace("{name}", item)
 
 
 def is_system_namespace(name: str, argocd: str = ARGOCD_NAMESPACE) -> bool:

@@ -5,16 +5,18 @@ element has every key, numbers are strings, and nothing is null. The keys are fi
 can add, shadow or remove one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tenantry.classes import Resolved, namespaces_of
-from tenantry.model import Owner
+from tenantry.classes import KnownClass, Resolved, namespaces_of
+from tenantry.model import Owner, TenantClass
 from tenantry.names import slug
 
 __all__ = [
     "CLUSTER",
+    "FIXED",
+    "INPUTS",
     "POSTGRES",
     "RESERVED",
     "STATUS",
@@ -23,6 +25,7 @@ __all__ = [
     "merge_rows",
     "render_row",
     "render_tenant",
+    "schema_keys",
 ]
 
 Row = dict[str, Any]
@@ -32,7 +35,7 @@ CLUSTER = "cluster"
 POSTGRES = "postgres"
 STATUS = "status"
 
-_FIXED = (
+FIXED = (
     "tenant",
     "name",
     "displayName",
@@ -48,15 +51,23 @@ _FIXED = (
     "owners",
     "parameters",
 )
-RESERVED = frozenset((*_FIXED, "generator", "values"))
-"""Keys that no configured column may have, but for `status`. Argo CD puts `generator` and `values` there itself."""
+"""The keys of every element, in order."""
+INPUTS = ("selector", "shard", "expand", "cluster", "labelSelector", "fields", "failOnEmpty")
+"""What a request is put with, besides the keys that it filters by."""
+RESERVED = frozenset((*FIXED, *INPUTS, "generator", "values"))
+"""Keys that no configured column may have, but for `status`.
+
+An element of a namespace has `cluster` too; Argo CD puts `generator` and `values` there itself.
+"""
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """A Tenant's element, and the columns (of `status` and the configured ones) that the Tenant itself has set."""
+    """A Tenant's element, and the columns (of `status` and the configured ones) that the Tenant itself has set, or its
+    class's overrides.
+    """
 
     element: Row
     own_columns: frozenset[str]
@@ -65,7 +76,7 @@ class ClusterRow:
 def render_tenant(resolved: Resolved, columns: Sequence[str] = (STATUS,)) -> ClusterRow:
     """Render a Tenant. Each of `columns` but `status` becomes a key of its own, last, taken from the parameters."""
     tenant, spec = resolved.tenant, resolved.spec
-    namespaces = [namespace.name for namespace in namespaces_of(resolved)]
+    namespaces = list(dict.fromkeys(namespace.name for namespace in namespaces_of(resolved)))
     parameters: dict[str, Any] = _plain(spec.parameters)
     annotations = {key: value for key, value in tenant.metadata.annotations.items() if key != _LAST_APPLIED}
     state = tenant.spec.lifecycle.state.value
@@ -88,7 +99,7 @@ def render_tenant(resolved: Resolved, columns: Sequence[str] = (STATUS,)) -> Clu
     for column in columns:
         if column != STATUS:
             element[column] = parameters[column] if _is_set(spec.parameters, column) else ""
-    own = frozenset(column for column in (STATUS, *columns) if _is_set(tenant.spec.parameters, column))
+    own = frozenset(column for column in (STATUS, *columns) if _is_set(resolved.own_parameters, column))
     return ClusterRow(element, own)
 
 
@@ -119,8 +130,8 @@ def render_row(raw: str, columns: Mapping[str, str]) -> Row:
 def merge_rows(cluster_row: ClusterRow, database_row: Row) -> Row:
     """Merge a Tenant over the database row of the same name: `tenant` keeps the row's raw value.
 
-    Columns that the Tenant itself has not set come from the row, before any default of its class; an empty one (NULL)
-    is no value.
+    Columns that neither the Tenant itself nor an override of its class has set come from the row, before any default of
+    the class; an empty one (NULL) is no value.
     """
     merged = dict(cluster_row.element)
     merged["tenant"] = database_row["tenant"]
@@ -129,6 +140,13 @@ def merge_rows(cluster_row: ClusterRow, database_row: Row) -> Row:
         if is_column and value and column in merged and column not in cluster_row.own_columns:
             merged[column] = value
     return merged
+
+
+def schema_keys(classes: Iterable[KnownClass]) -> tuple[str, ...]:
+    """Return the parameters that the schemas of the usable classes describe, sorted, without the reserved keys."""
+    schemas = [found.spec.parameters_schema for found in classes if isinstance(found, TenantClass)]
+    described = {name for schema in schemas if schema is not None for name in schema.compiled.properties}
+    return tuple(sorted(described - RESERVED))
 
 
 def _is_set(parameters: Mapping[str, Any], key: str) -> bool:

@@ -11,10 +11,12 @@ __all__ = [
     "APP_PROJECTS",
     "CONFIG_MAPS",
     "CRDS",
+    "EVENTS",
     "LEASES",
     "LIMIT_RANGES",
     "NAMESPACES",
     "NETWORK_POLICIES",
+    "PODS",
     "RESOURCE_QUOTAS",
     "ROLE_BINDINGS",
     "SECRETS",
@@ -57,6 +59,7 @@ TENANTS = Resource(GROUP, VERSION, "tenants", "Tenant", namespaced=False)
 TENANT_CLASSES = Resource(GROUP, VERSION, "tenantclasses", "TenantClass", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -64,6 +67,7 @@ LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 APPLICATION_SETS = Resource("argoproj.io", "v1alpha1", "applicationsets", "ApplicationSet")
 APPLICATIONS = Resource("argoproj.io", "v1alpha1", "applications", "Application")

@@ -7,9 +7,10 @@ body whose length is not known before it starts.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -22,8 +23,10 @@ from tenantry_generator.contract import (
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
+from tenantry_generator.openapi import OPENAPI, load_openapi
+from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
-from tenantry_generator.query import accepted_parameters, parse_query
+from tenantry_generator.sources.clusters import Clusters
 
 __all__ = ["GETPARAMS", "make_app"]
 
@@ -36,18 +39,36 @@ _BODY_DEADLINE = 10.0
 _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
-_ACCEPTED = web.AppKey[Collection[str]]("accepted")
+_WHY_NOT = web.AppKey[Callable[[], str]]("why_not")
+_ACCEPTED = web.AppKey("accepted", Accepted)
+_DOCUMENT = web.AppKey("openapi", bytes)
+_CLUSTERS = web.AppKey("clusters", Clusters)
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
 
-def make_app(*, publisher: Publisher, tokens: Tokens, metrics: Metrics, columns: Sequence[str]) -> web.Application:
-    """Return the application; while it runs it follows the publisher's sources."""
+def make_app(
+    *,
+    publisher: Publisher,
+    clusters: Clusters,
+    tokens: Tokens,
+    metrics: Metrics,
+    columns: Sequence[str],
+    why_not: Callable[[], str],
+) -> web.Application:
+    """Return the application; while it runs it follows the publisher's sources, and the clusters' namespaces.
+
+    `why_not` says why this replica must not answer now, "" when it may.
+    """
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
+    app[_CLUSTERS] = clusters
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
+    app[_WHY_NOT] = why_not
     app[_ACCEPTED] = accepted_parameters(columns)
+    app[_DOCUMENT] = load_openapi()
     app.router.add_post(GETPARAMS, _getparams)
+    app.router.add_get(OPENAPI, _openapi)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -59,8 +80,11 @@ async def _getparams(request: web.Request) -> web.Response:
     request.app[_TOKENS].check(request.headers.getall("Authorization", []))
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
-    query = parse_query(call.parameters, request.app[_ACCEPTED])
-    return _json(200, request.app[_PUBLISHER].current().answer(query))
+    query = request.app[_CLUSTERS].bind(parse_query(call.parameters, request.app[_ACCEPTED]))
+    why_not = request.app[_WHY_NOT]
+    if why := why_not():
+        raise NotReady(why)
+    return _Answer(request.app[_PUBLISHER].current().answer(query), why_not)
 
 
 async def _body(request: web.Request) -> bytes:
@@ -75,6 +99,10 @@ async def _body(request: web.Request) -> bytes:
         raise Refused(400, "the body did not arrive whole") from None
     except web.HTTPRequestEntityTooLarge:
         raise Refused(413, f"the body is longer than {BODY_LIMIT} bytes") from None
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return _json(200, request.app[_DOCUMENT])
 
 
 async def _healthz(_: web.Request) -> web.Response:
@@ -122,13 +150,34 @@ async def _say_what_failed(request: web.Request, handler: Handler) -> web.Stream
         return _json(500, encode_message("internal error; the generator's log has the details"))
 
 
+class _Answer(web.Response):
+    """A 200 that looks once more, right before its first byte, whether this replica may still give it.
+
+    The process may have been stopped since, for longer than its Lease lasts.
+    """
+
+    def __init__(self, body: bytes, why_not: Callable[[], str]) -> None:
+        super().__init__(status=200, body=body, content_type="application/json")
+        self._why_not = why_not
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if why := self._why_not():
+            self.set_status(503)
+            self.body = encode_message(why)
+        return await super().prepare(request)
+
+
 def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 async def _follow_sources(app: web.Application) -> AsyncIterator[None]:
-    following = asyncio.create_task(app[_PUBLISHER].run(), name="sources")
+    following = [
+        asyncio.create_task(app[_PUBLISHER].run(), name="sources"),
+        asyncio.create_task(app[_CLUSTERS].run(), name="namespaces"),
+    ]
     yield
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
+    for task in following:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

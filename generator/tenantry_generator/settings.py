@@ -5,14 +5,14 @@ A wrong value ends the process before it serves anything, with one line; a secre
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tenantry.errors import SettingsError
 from tenantry.render import CLUSTER, POSTGRES, RESERVED, STATUS
-from tenantry.settings import Environment
+from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["HELP", "Database", "Settings", "Table", "load_settings", "usable_token"]
 
@@ -22,6 +22,11 @@ environment variables:
   TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change;
                            one of AUTH_TOKEN and TENANTRY_TOKEN_DIR is required
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
+  TENANTRY_CLUSTERS_DIR    a directory of kubeconfigs, each named after a cluster whose tenants' namespaces may be asked
+                           for, read again when they change
+  TENANTRY_LEASE_NAMESPACE namespace of the Lease that lets one generator at a time answer (default, where cluster is a
+                           source: the pod's own; outside a pod: no Lease, and there must be no second generator)
+  TENANTRY_POD_NAME        the pod to label while it answers; a Service can select it (default: none is labelled)
   TENANTRY_BIND            HOST:PORT to listen on (default: 0.0.0.0:4355)
   KUBECONFIG               the cluster; unset in a pod
   DB_HOST, DB_PORT         Postgres (default: localhost, 5432)
@@ -74,13 +79,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used."""
+    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used.
+
+    `lease_namespace` is None where there is no Lease, `pod_name` where there is no pod to label.
+    """
 
     auth_token: str | None = field(repr=False)
     token_dir: Path | None
     sources: tuple[str, ...]
+    clusters_dir: Path | None
     host: str
     port: int
+    lease_namespace: str | None
+    pod_name: str | None
     database: Database
     table: Table
 
@@ -98,8 +109,11 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         auth_token=auth_token,
         token_dir=token_dir,
         sources=sources,
+        clusters_dir=env.directory("TENANTRY_CLUSTERS_DIR"),
         host=host,
         port=port,
+        lease_namespace=_lease_namespace(env, sources),
+        pod_name=env.text("TENANTRY_POD_NAME") or None,
         database=_database(env),
         table=_table(env),
     )
@@ -130,6 +144,12 @@ def _check_kubeconfig(env: Environment) -> None:
         raise SettingsError("KUBECONFIG", held, "the path of a kubeconfig file that exists; in a pod, leave it unset")
 
 
+def _lease_namespace(env: Environment, sources: Collection[str]) -> str | None:
+    if namespace := env.namespace("TENANTRY_LEASE_NAMESPACE"):
+        return namespace
+    return pod_namespace() if CLUSTER in sources and not env.text("KUBECONFIG") else None
+
+
 def _table(env: Environment) -> Table:
     held = env.text("TENANTRY_TABLE", "organization")
     parts = held.split(".")
@@ -152,8 +172,8 @@ def _columns(env: Environment) -> tuple[str, ...]:
     if not columns or not all(_IDENTIFIER.fullmatch(column) for column in columns):
         raise SettingsError(name, held, f"names of columns, separated by commas: {_NAME}")
     if taken := sorted(RESERVED.difference({STATUS}).intersection(columns)):
-        reason = f"every answer has {', '.join(taken)} already; rename it in a view and name that in TENANTRY_TABLE"
-        raise SettingsError(name, held, f"names of columns that are no key of the answer; {reason}")
+        reason = f"{', '.join(taken)} is taken; rename it in a view and name that in TENANTRY_TABLE"
+        raise SettingsError(name, held, f"names of columns that are no key of an answer or a request; {reason}")
     return columns
 
 

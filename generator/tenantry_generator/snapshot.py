@@ -28,6 +28,7 @@ class Snapshot:
         if not self.rows:
             raise NotReady("no source has any tenant; an empty answer would delete every Application")
         elements = query.elements(self.rows)
+        query.require(elements)
         if elements is self.rows:
             return self.body
         return assemble([self._encode(key, row) for key, row in elements.items()], count=len(elements))

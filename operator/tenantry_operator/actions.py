@@ -88,7 +88,7 @@ class DeleteNamespace:
 class ApplyChild:
     """Bring an object inside a namespace to what it should be.
 
-    `first`: it was not there. Then nothing of anybody else's is overwritten: a field of another value is a Conflict.
+    `first`: it was not there. Then an object of that name which is not ours is a Conflict, and stays as it is.
     """
 
     child: Child

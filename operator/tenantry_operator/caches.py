@@ -6,13 +6,13 @@ thousand others as with none.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tenantry.errors import InvalidTenant
+from tenantry.classes import KnownClass, UnusableClass, read_class
 from tenantry.kube import Kube
-from tenantry.model import TenantClass, parse_class
-from tenantry.names import ARGOCD_NAMESPACE, MANAGED_BY, MANAGED_BY_LABEL
+from tenantry.names import ADOPT_LABEL, ARGOCD_NAMESPACE, MANAGED_BY, MANAGED_BY_LABEL
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import (
     APP_PROJECTS,
@@ -29,8 +29,8 @@ from tenantry.telemetry import get_logger
 from tenantry_operator.children import child, namespace
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
-from tenantry_operator.claims import Claims
 from tenantry_operator.projects import ProjectCache
+from tenantry_operator.waiting import Waiting
 
 __all__ = ["CHILD_KINDS", "Caches"]
 
@@ -41,7 +41,7 @@ CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS, S
 
 class Caches:
     """The Reflectors and their indexes. `on_tenant(name)`: something of that tenant's, or that it waits for, changed;
-    `on_class()`: a TenantClass did.
+    `on_class()`: a TenantClass did; `on_usage(name)`: nothing but what the tenant uses did.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class Caches:
         *,
         on_tenant: Callable[[str], None],
         on_class: Callable[[], None],
+        on_usage: Callable[[str], None],
         argocd_namespace: str = ARGOCD_NAMESPACE,
     ) -> None:
         self._on_tenant = on_tenant
+        self._on_usage = on_usage
         self._on_class = on_class
-        self.classes: dict[str, TenantClass] = {}
-        """The usable TenantClasses by name."""
+        self.classes: dict[str, KnownClass] = {}
+        """The TenantClasses by name."""
         self.projects = ProjectCache(kube, argocd_namespace, tell=self._tell)
         self._namespaces = Reflector(
             kube,
@@ -66,8 +68,11 @@ class Caches:
         self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
         self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
         self._namespaces_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._opted_in: defaultdict[str, set[str]] = defaultdict(set)
+        """Tenant → the namespaces that their owners have opted into being its."""
         self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
-        self._claims = Claims()
+        self._lost: defaultdict[str, dict[ChildKey, str]] = defaultdict(dict)
+        self._waiting = Waiting()
         self._writer: str | None = None
 
     @property
@@ -76,12 +81,12 @@ class Caches:
         return (self._namespaces, self._classes, *self._children.values())
 
     def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
-        """Return the namespaces that exist of those that the tenant has and of those that it wants, by name.
+        """Return the namespaces that exist of those that the tenant has, wants or is offered by label, by name.
 
         What it wants is remembered: it will be looked at when one of them changes hands.
         """
-        self._claims.put(tenant, wanted)
-        names = wanted | self._namespaces_of.get(tenant, set())
+        self._waiting.put(tenant, wanted)
+        names = wanted | self._namespaces_of.get(tenant, set()) | self._opted_in.get(tenant, set())
         items = self._namespaces.items
         return {name: found for name in names if (found := items.get(("", name))) is not None}
 
@@ -89,10 +94,16 @@ class Caches:
         """Return everything that the tenant has inside namespaces."""
         return self._children_of.get(tenant, {})
 
+    def last_digest(self, tenant: str, key: ChildKey) -> str:
+        """Return the digest of a child, also of one that somebody else has taken from the tenant; "" if none."""
+        present = self._children_of.get(tenant, {}).get(key)
+        return present.digest if present is not None else self._lost.get(tenant, {}).get(key, "")
+
     def forget(self, tenant: str) -> None:
         """Stop waiting for anything on behalf of a tenant that is gone."""
-        self._claims.put(tenant, frozenset())
+        self._waiting.put(tenant, frozenset())
         self.projects.forget(tenant)
+        self._lost.pop(tenant, None)
 
     def absorb(self, tenant: str, body: dict[str, Any]) -> None:
         """Take in an object that a write for `tenant` just answered with; that tenant is not told of it."""
@@ -106,6 +117,7 @@ class Caches:
         self._writer = tenant
         self._cache(kind).discard((namespace, name), resource_version)
         self._writer = None
+        self._lost.get(tenant, {}).pop(key, None)  # the watch may have told of it first
 
     def _cache(self, kind: str) -> Reflector[Any]:
         return self.projects.reflector if kind == APP_PROJECTS.kind else self._children.get(kind, self._namespaces)
@@ -131,18 +143,43 @@ class Caches:
             self._namespaces_of[before.owner].discard(name)
         if after is not None and after.owner is not None:
             self._namespaces_of[after.owner].add(name)
-        self._tell(owners | self._claims.by(name))
+        offered = self._index_opt_in(name, before, after)
+        self._tell(owners | offered | self._waiting.by(name))
+
+    def _index_opt_in(self, name: str, before: Namespace | None, after: Namespace | None) -> set[str]:
+        told = set()
+        if before is not None and (tenant := before.labels.get(ADOPT_LABEL)) is not None:
+            self._opted_in[tenant].discard(name)
+            told.add(tenant)
+            if not self._opted_in[tenant]:
+                del self._opted_in[tenant]
+        if after is not None and (tenant := after.labels.get(ADOPT_LABEL)) is not None:
+            self._opted_in[tenant].add(name)
+            told.add(tenant)
+        return told
 
     def _child_changed(self, kind: str, key: Key, before: Present | None, after: Present | None) -> None:
         whole = (kind, *key)
+        if before is not None and after is not None and replace(before, used=after.used) == after:
+            self._usage_changed(whole, after)
+            return
         owners = {found.owner for found in (before, after) if found is not None and found.owner is not None}
         if before is not None and before.owner is not None:
             self._children_of[before.owner].pop(whole, None)
+            if before.owner != self._writer and key[0] in self._waiting.of(before.owner):
+                self._lost[before.owner][whole] = before.digest
         if after is not None and after.owner is not None:
             self._children_of[after.owner][whole] = after
+            self._lost.get(after.owner, {}).pop(whole, None)
         self._tell(owners)
 
-    def _class_changed(self, key: Key, before: TenantClass | None, after: TenantClass | None) -> None:
+    def _usage_changed(self, key: ChildKey, after: Present) -> None:
+        if after.owner is not None:
+            self._children_of[after.owner][key] = after
+            if after.owner != self._writer:
+                self._on_usage(after.owner)
+
+    def _class_changed(self, key: Key, before: KnownClass | None, after: KnownClass | None) -> None:
         _, name = key
         if after is None:
             self.classes.pop(name, None)
@@ -151,10 +188,8 @@ class Caches:
         self._on_class()
 
 
-def _read_class(body: dict[str, Any]) -> TenantClass | None:
-    try:
-        return parse_class(body)
-    except InvalidTenant as error:
-        # Its tenants then find no class of that name, and hold still.
-        log.warning("a TenantClass can't be used", error=str(error))
-        return None
+def _read_class(body: dict[str, Any]) -> KnownClass:
+    found = read_class(body)
+    if isinstance(found, UnusableClass):
+        log.warning("a TenantClass can't be used; its tenants are kept as they are", error=found.reason)
+    return found

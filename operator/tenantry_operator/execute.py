@@ -23,7 +23,9 @@ from tenantry_operator.actions import (
     RemoveFinalizer,
 )
 from tenantry_operator.applications import check_unused
+from tenantry_operator.children.child import Child
 from tenantry_operator.children.child import observe as observe_child
+from tenantry_operator.children.managed import is_ours
 from tenantry_operator.children.namespace import observe
 from tenantry_operator.children.project import observe as observe_project
 from tenantry_operator.entry import Entry
@@ -67,6 +69,8 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case DeleteNamespace():
             await _delete(kube, entry, action, memory)
         case ApplyChild(child=child, first=first):
+            if first:
+                await _check_free(kube, child)
             applied = await kube.apply(child.resource, child.body, field_manager=FIELD_MANAGER, force=not first)
             memory.absorb(entry, applied.object)
             if not first:
@@ -105,12 +109,24 @@ async def _delete(kube: Kube, entry: Entry, action: DeleteNamespace, memory: Mem
         return
     live = observe(body)
     memory.absorb(entry, body)
-    if live.uid != action.uid or live.owner != entry.name:
+    if live.uid != action.uid or live.owner != entry.name or live.entry is None:
         raise Conflict(f"namespace {action.target} is no longer that of tenant {entry.name}; it is not deleted")
     if live.terminating:
         return
     await kube.delete(NAMESPACES, action.target, uid=live.uid, resource_version=live.resource_version)
     log.info("deleted a namespace", tenant=entry.name, namespace=action.target)
+
+
+async def _check_free(kube: Kube, child: Child) -> None:
+    # Server-side apply joins an object of the same name wherever the two don't contradict each other: it would open
+    # somebody's policy, or fill somebody's binding, and then call it ours to delete.
+    kind, namespace, name = child.key
+    try:
+        live = await kube.get(child.resource, name, namespace)
+    except NotFound:
+        return
+    if not is_ours(live["metadata"]):
+        raise Conflict(f"{kind} {namespace}/{name} exists and is not Tenantry's; delete it, or give it another name")
 
 
 async def _delete_child(kube: Kube, entry: Entry, action: DeleteChild) -> None:

@@ -49,6 +49,14 @@ class Metrics:
         self.retries = self._queue_counter("workqueue_retries_total", "Tenants put back after a failure.")
         self.queue_seconds = self._queue_histogram("workqueue_queue_duration_seconds", "Wait until work on it began.")
         self.work_seconds = self._queue_histogram("workqueue_work_duration_seconds", "Time from then until its end.")
+        self._events = Counter(
+            "tenantry_operator_events_total",
+            "Events about Tenants: written, refused by the API server, or dropped because too many waited.",
+            ("result",),
+            registry=self._registry,
+        )
+        for outcome in ("written", "refused", "dropped"):
+            self._events.labels(outcome)
         self._leading = Gauge(
             "leader_election_master_status",
             "1 while this process holds the Lease, 0 while it stands by.",
@@ -62,6 +70,10 @@ class Metrics:
         self._seconds.observe(seconds)
         if result == "error":
             self._errors.inc()
+
+    def count_event(self, result: Literal["written", "refused", "dropped"]) -> None:
+        """Count what became of one Event."""
+        self._events.labels(result).inc()
 
     def watch_queue(
         self, *, depth: Callable[[], float], unfinished: Callable[[], float], longest: Callable[[], float]

@@ -5,7 +5,7 @@ which write the process was killed: the next plan takes it from there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenantry.classes import Reason, Resolved, namespaces_of
@@ -14,18 +14,20 @@ from tenantry_operator import teardown
 from tenantry_operator.actions import Action, AddFinalizer
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
+from tenantry_operator.claims import MOST, Claims, claim
 from tenantry_operator.entry import Entry
 from tenantry_operator.plan_children import look_inside
 from tenantry_operator.plan_namespaces import Look, look_at
 from tenantry_operator.plan_project import Projects, look_at_project, project_status
 from tenantry_operator.status import Findings, build_status, namespace_status
+from tenantry_operator.status_quota import quota_status
 
 __all__ = ["Plan", "View", "make_plan", "refused_plan", "wanted_names"]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything that a plan may depend on. `namespaces`: those that the tenant has or wants, by name, if present."""
+    """Everything that a plan may depend on. `namespaces`: those that it has, wants or is offered, by name."""
 
     entry: Entry
     resolved: Resolved
@@ -57,7 +59,7 @@ def make_plan(view: View, *, now: str) -> Plan:
             view.entry, view.resolved, view.namespaces, view.children, view.failures, view.projects
         )
     else:
-        actions, findings = _standing(view)
+        actions, findings = _living(view)
     status = build_status(findings, previous=view.entry.status, now=now)
     return Plan(tuple(actions), None if status == view.entry.status else status)
 
@@ -71,20 +73,32 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
         namespaces=list(entry.status.get("namespaces") or ()),
         problems=[entry.refusal],
         argocd=entry.status.get("argocd"),
+        quota=entry.status.get("quota"),
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
 
 
-def _standing(view: View) -> tuple[list[Action], Findings]:
+def _living(view: View) -> tuple[list[Action], Findings]:
     problem = view.resolved.problem
-    if problem is not None and problem.reason is Reason.CLASS_NOT_FOUND:
+    if problem is not None and problem.without_class:
         return [], _without_class(view, problem.message)
+    claims = claim(view.resolved, view.namespaces, argocd=view.projects.namespace)
+    return _standing(replace(view, resolved=claims.resolved), claims)
+
+
+def _standing(view: View, claims: Claims) -> tuple[list[Action], Findings]:
+    problem = view.resolved.problem
     tenant, argocd = view.entry.name, view.projects.namespace
     actions: list[Action] = [] if FINALIZER in view.entry.finalizers else [AddFinalizer()]
     looks = [
         look_at(tenant, wanted, view.namespaces.get(wanted.name), view.failures.get(wanted.name, ""), argocd)
         for wanted in namespaces_of(view.resolved)
+        if wanted.name not in claims.refused
+    ]
+    looks += [
+        Look(namespace_status(name, ready=False, phase="Refused", reason=reason))
+        for name, reason in claims.refused.items()
     ]
     actions += [look.action for look in looks if look.action is not None]
     standing = {name for name, found in view.namespaces.items() if found.owner == tenant and not found.terminating}
@@ -102,14 +116,21 @@ def _standing(view: View) -> tuple[list[Action], Findings]:
         phase=view.resolved.tenant.spec.lifecycle.state,
         class_name=view.resolved.class_name,
         class_note=problem.message if problem is not None and problem.reason is Reason.SEVERAL_DEFAULT_CLASSES else "",
-        namespaces=[look.entry for look in looks],
+        parameters_problem=view.resolved.parameters_problem,
+        namespaces=[look.entry for look in looks][:MOST],
         unready=inside.unready,
         problems=list(
-            dict.fromkeys(filter(None, [*(look.problem for look in looks), *inside.problems, project.problem, *others]))
+            dict.fromkeys(
+                filter(
+                    None,
+                    [*claims.problems, *(look.problem for look in looks), *inside.problems, project.problem, *others],
+                )
+            )
         ),
         waiting=list(filter(None, [*(look.waiting for look in looks), *inside.waiting, project.waiting])),
         project_ready=project.condition,
         argocd=project_status(project, view.projects),
+        quota=quota_status(view.resolved, view.children),
     )
     return actions, findings
 
@@ -134,4 +155,5 @@ def _without_class(view: View, message: str) -> Findings:
         class_problem=message,
         namespaces=[namespace_status(name, ready=True) for name in owned],
         argocd=view.entry.status.get("argocd"),
+        quota=view.entry.status.get("quota"),
     )

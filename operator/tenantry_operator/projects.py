@@ -14,8 +14,8 @@ from tenantry.reflector import Key, Reflector, Timing
 from tenantry.resources import APP_PROJECTS
 from tenantry_operator.children import project
 from tenantry_operator.children.project import FoundProject
-from tenantry_operator.claims import Claims
 from tenantry_operator.plan_project import Projects
+from tenantry_operator.waiting import Waiting
 
 __all__ = ["ProjectCache"]
 
@@ -38,7 +38,7 @@ class ProjectCache:
             timing=Timing(last_retry=_RETRY_SECONDS),
         )
         self._tell = tell
-        self._claims = Claims()
+        self._waiting = Waiting()
         self._names_of: defaultdict[str, set[str]] = defaultdict(set)
         self._needed = asyncio.Event()
         self._failed = asyncio.Event()
@@ -63,7 +63,7 @@ class ProjectCache:
 
     def look(self, tenant: str, wanted: str) -> Projects:
         """Return what is known for `tenant`, which is told when the AppProject `wanted` (or "") changes."""
-        self._claims.put(tenant, {wanted} - {""})
+        self._waiting.put(tenant, {wanted} - {""})
         names = self._names_of.get(tenant, set()) | {wanted}
         items, error = self.reflector.items, self.reflector.error
         return Projects(
@@ -75,7 +75,7 @@ class ProjectCache:
 
     def forget(self, tenant: str) -> None:
         """Stop waiting for anything on behalf of a tenant that is gone."""
-        self._claims.put(tenant, frozenset())
+        self._waiting.put(tenant, frozenset())
 
     def _changed(self, key: Key, before: FoundProject | None, after: FoundProject | None) -> None:
         _, name = key
@@ -84,10 +84,10 @@ class ProjectCache:
             self._names_of[before.owner].discard(name)
         if after is not None and after.owner is not None:
             self._names_of[after.owner].add(name)
-        self._tell(owners | self._claims.by(name))
+        self._tell(owners | self._waiting.by(name))
 
     def _turned(self) -> None:
         before, self._state = self._state, type(self.reflector.error) if self.reflector.error else None
         self._failed.set()
         if before is not self._state:
-            self._tell(list(self._claims.tenants()))
+            self._tell(list(self._waiting.tenants()))

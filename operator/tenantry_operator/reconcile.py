@@ -4,6 +4,7 @@ The cache takes in the answer to every write, so the next look sees it without w
 usually settles a Tenant. Whatever fails is tried again by the queue; nothing is remembered but what the cluster shows.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +15,17 @@ from tenantry.kube import Kube
 from tenantry.names import ARGOCD_NAMESPACE, FIELD_MANAGER
 from tenantry.resources import TENANTS
 from tenantry.telemetry import get_logger
-from tenantry_operator.actions import ApplyChild, DeleteChild, DeleteProject
+from tenantry_operator import notes
+from tenantry_operator.actions import Action, ApplyChild, DeleteChild, DeleteProject
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry, TenantStore
+from tenantry_operator.events import Recorder
 from tenantry_operator.execute import execute
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
 from tenantry_operator.plan_project import awaited, concerned
 from tenantry_operator.queue import Lane, Queue
+from tenantry_operator.status_quota import only_usage_differs
+from tenantry_operator.usage import UsagePace
 
 __all__ = ["Reconciler"]
 
@@ -41,16 +46,23 @@ class Reconciler:
         self,
         kube: Kube,
         queue: Queue,
+        events: Recorder,
         *,
         clock: Callable[[], str] = _now,
         argocd_namespace: str = ARGOCD_NAMESPACE,
     ) -> None:
         self._kube = kube
         self._queue = queue
+        self._events = events
         self._clock = clock
         self.tenants = TenantStore()
+        self._usage = UsagePace(self._used, clock=asyncio.get_running_loop())
         self.caches = Caches(
-            kube, on_tenant=self._touched, on_class=self._look_at_all, argocd_namespace=argocd_namespace
+            kube,
+            on_tenant=self._touched,
+            on_class=self._look_at_all,
+            on_usage=self._usage.changed,
+            argocd_namespace=argocd_namespace,
         )
 
     def seen(self, body: dict[str, Any]) -> None:
@@ -61,15 +73,13 @@ class Reconciler:
     def gone(self, name: str, uid: str) -> None:
         """Take in that a Tenant no longer exists."""
         self.tenants.drop(name, uid)
-        self._queue.forget(name)
-        self.caches.forget(name)
+        self._forget(name)
 
     async def resync(self) -> None:
         """Read all Tenants anew, forget those that went unnoticed, and look at every one, changes first."""
         listed = await self._kube.list(TENANTS)
         for name in self.tenants.replace(listed["items"], int(listed["metadata"]["resourceVersion"])):
-            self._queue.forget(name)
-            self.caches.forget(name)
+            self._forget(name)
         for name in self.tenants.names():
             self._queue.add(name, Lane.RESYNC)
 
@@ -81,6 +91,7 @@ class Reconciler:
             if entry is None:
                 return
             plan = await self._plan(entry, {target: str(error) for target, error in refused.items()})
+            self._events.say(entry, notes.of_deletion(entry))
             actions = [action for action in plan.actions if action.target not in refused]
             if not actions:
                 await self._write_status(entry, plan.status)
@@ -89,7 +100,7 @@ class Reconciler:
                 if isinstance(action, ApplyChild) and action.child.key[1] in refused:
                     continue  # its namespace was refused a moment ago
                 try:
-                    await execute(self._kube, entry, action, self)
+                    await self._carry_out(entry, action)
                 except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
@@ -101,6 +112,13 @@ class Reconciler:
             raise Conflict(f"tenant {name} did not settle in {PASSES} looks; somebody else writes to the same objects")
         for refusal in refused.values():
             raise refusal
+
+    async def _carry_out(self, entry: Entry, action: Action) -> None:
+        drift = isinstance(action, ApplyChild) and action.child.digest == self.caches.last_digest(
+            entry.name, action.child.key
+        )
+        await execute(self._kube, entry, action, self)
+        self._events.say(entry, notes.of_action(action, drift=drift))
 
     async def _plan(self, entry: Entry, failures: dict[str, str]) -> Plan:
         if entry.tenant is None:
@@ -115,7 +133,7 @@ class Reconciler:
         return make_plan(view, now=self._clock())
 
     async def _write_status(self, entry: Entry, status: dict[str, Any] | None) -> None:
-        if status is None:
+        if status is None or (only_usage_differs(entry.status, status) and not self._usage.may_write(entry.name)):
             return
         # The uid keeps this from landing on a Tenant that was deleted and created anew meanwhile.
         body = {"metadata": {"name": entry.name, "uid": entry.uid}, "status": status}
@@ -124,6 +142,8 @@ class Reconciler:
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
         self.tenants.put(applied.object)
+        self._usage.wrote(entry.name)
+        self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):
             log.info("tenant is now " + status["phase"], tenant=entry.name, generation=entry.generation)
 
@@ -141,6 +161,15 @@ class Reconciler:
     def _touched(self, tenant: str) -> None:
         if self.tenants.get(tenant) is not None:
             self._queue.add(tenant)
+
+    def _used(self, tenant: str) -> None:
+        if self.tenants.get(tenant) is not None:
+            self._queue.add(tenant, Lane.RESYNC)  # no work waits behind a number
+
+    def _forget(self, name: str) -> None:
+        self._queue.forget(name)
+        self.caches.forget(name)
+        self._usage.forget(name)
 
     def _look_at_all(self) -> None:
         for tenant in self.tenants.names():

@@ -25,6 +25,7 @@ class Findings:
     namespaces: Sequence[Mapping[str, Any]]
     class_problem: str = ""
     class_note: str = ""
+    parameters_problem: str = ""
     unready: Mapping[str, str] = field(default_factory=dict)
     """Condition type → what is not in order yet, for the kinds of children."""
     problems: Sequence[str] = ()
@@ -32,6 +33,7 @@ class Findings:
     project_ready: tuple[bool, str, str] | None = None
     """Status, reason and message of ProjectReady; None for a tenant without an AppProject."""
     argocd: Mapping[str, Any] | None = None
+    quota: Mapping[str, Any] | None = None
 
 
 def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: str = "") -> dict[str, Any]:
@@ -42,7 +44,8 @@ def namespace_status(name: str, *, ready: bool, phase: str = "Active", reason: s
 
 def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -> dict[str, Any]:
     """Return the whole status. `now` is an RFC 3339 time, used only where a condition turns."""
-    stalled = "; ".join([*([findings.class_problem] if findings.class_problem else []), *findings.problems])
+    troubles = (findings.class_problem, findings.parameters_problem, *findings.problems)
+    stalled = "; ".join(trouble for trouble in troubles if trouble)
     waiting = "; ".join(findings.waiting)
     ready = not stalled and not waiting and findings.phase != "Terminating"
     namespaces_ready = all(entry["ready"] for entry in findings.namespaces)
@@ -66,6 +69,13 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
             "ClassProblem" if findings.class_problem else "Resolved" if findings.class_name else "NoClass",
             findings.class_problem or findings.class_note,
         ),
+        _condition(
+            "ParametersValid",
+            # Without its class nobody knows what is accepted.
+            None if findings.class_problem else not findings.parameters_problem,
+            "ClassProblem" if findings.class_problem else "NotAccepted" if findings.parameters_problem else "Accepted",
+            findings.parameters_problem,
+        ),
     ]
     if findings.project_ready is not None:
         conditions.append(_condition("ProjectReady", *findings.project_ready))
@@ -83,6 +93,8 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
         status["class"] = {"name": findings.class_name}
     if findings.argocd:
         status["argocd"] = findings.argocd
+    if findings.quota is not None:
+        status["quota"] = dict(findings.quota)
     return status
 
 
@@ -93,13 +105,14 @@ def _told(trouble: str | None) -> tuple[str, str]:
 def _reason(findings: Findings) -> str:
     if findings.phase == "Terminating":
         return "Terminating"
-    return "NeedsAttention" if findings.problems or findings.class_problem else "Progressing"
+    needs_a_person = findings.class_problem or findings.parameters_problem or findings.problems
+    return "NeedsAttention" if needs_a_person else "Progressing"
 
 
-def _condition(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
+def _condition(kind: str, holds: bool | None, reason: str, message: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "status": "True" if holds else "False",
+        "status": "Unknown" if holds is None else str(holds),
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
     }

@@ -2,6 +2,8 @@
 
 `deletionPolicy` says what becomes of them. Delete: they are deleted. Orphan, the default: they stay, without our labels
 and with a note of where they came from. Retain: they stay as they are, and a new Tenant of the name finds them its own.
+A namespace that joined by its label and was never listed is not the Tenant's to delete: where others are deleted it is
+orphaned.
 """
 
 from collections.abc import Mapping
@@ -38,7 +40,9 @@ def plan(
     actions: list[Action] = []
     if FINALIZER in entry.finalizers:
         # A namespace that stays must not keep the quota and the access of a tenant that is gone.
-        stripped = delete_all(children) if resolved.spec.deletion_policy == DeletionPolicy.ORPHAN else []
+        orphaning = resolved.spec.deletion_policy == DeletionPolicy.ORPHAN
+        staying = {found.name for found in held if not _goes(resolved, found)}
+        stripped = delete_all({key: child for key, child in children.items() if orphaning or key[1] in staying})
         if held:
             actions = [*stripped, *_leave(entry, resolved, held)]
         elif project.condition is not None:
@@ -63,18 +67,29 @@ def plan(
 
 
 def leave_unwanted(entry: Entry, resolved: Resolved, present: Mapping[str, Namespace]) -> list[Action]:
-    """Return what becomes of the namespaces that a living Tenant has and no longer asks for."""
+    """Return what becomes of the namespaces that a living Tenant has and no longer asks for.
+
+    One whose entry is still there is kept whatever its name: an entry that is renamed by a pattern loses nothing.
+    """
     wanted = {namespace.name for namespace in namespaces_of(resolved)}
-    return _leave(entry, resolved, [namespace for namespace in _owned(entry, present) if namespace.name not in wanted])
+    entries = {namespace.entry for namespace in namespaces_of(resolved)} - {None}
+    leaving = [found for found in _owned(entry, present) if found.name not in wanted and found.entry not in entries]
+    return _leave(entry, resolved, leaving)
 
 
 def _owned(entry: Entry, present: Mapping[str, Namespace]) -> list[Namespace]:
     return [namespace for _, namespace in sorted(present.items()) if namespace.owner == entry.name]
 
 
+def _goes(resolved: Resolved, namespace: Namespace) -> bool:
+    return resolved.spec.deletion_policy == DeletionPolicy.DELETE and namespace.entry is not None
+
+
 def _leave(entry: Entry, resolved: Resolved, leaving: list[Namespace]) -> list[Action]:
-    if resolved.spec.deletion_policy == DeletionPolicy.DELETE:
-        return [DeleteNamespace(namespace.name, namespace.uid) for namespace in leaving if not namespace.terminating]
-    if resolved.spec.deletion_policy == DeletionPolicy.ORPHAN:
-        return [ReleaseNamespace(namespace.name, release_patch(entry.name, namespace)) for namespace in leaving]
-    return []
+    actions: list[Action] = []
+    for namespace in leaving:
+        if _goes(resolved, namespace):
+            actions += [] if namespace.terminating else [DeleteNamespace(namespace.name, namespace.uid)]
+        elif resolved.spec.deletion_policy != DeletionPolicy.RETAIN or namespace.entry is None:
+            actions.append(ReleaseNamespace(namespace.name, release_patch(entry.name, namespace)))
+    return actions

@@ -10,6 +10,7 @@ from tenantry.errors import Conflict, InUse, KubeError
 from tenantry.kube import Kube
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.telemetry import get_logger
+from tenantry_operator.events import Recorder
 from tenantry_operator.metrics import Metrics, Result
 from tenantry_operator.queue import Queue
 from tenantry_operator.reconcile import Reconciler
@@ -35,7 +36,8 @@ class Worker:
     def __init__(self, kube: Kube, metrics: Metrics, *, argocd_namespace: str = ARGOCD_NAMESPACE) -> None:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
-        self.reconciler = Reconciler(kube, self._queue, argocd_namespace=argocd_namespace)
+        self._events = Recorder(kube, metrics)
+        self.reconciler = Reconciler(kube, self._queue, self._events, argocd_namespace=argocd_namespace)
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)
@@ -47,6 +49,7 @@ class Worker:
             self._spawn(cache.run(), f"cache of {cache.kind}")
         self._spawn(self.reconciler.caches.projects.run(), "cache of AppProject")
         self._spawn(self._resync(), "resync")
+        self._spawn(self._events.run(), "events")
         for number in range(WORKERS):
             self._spawn(self._work(), f"worker {number}")
 

@@ -90,6 +90,8 @@ async def create_tenants(kube: Kube, wanted: Sequence[str]) -> float:
                 waiting.discard(event["object"]["metadata"]["name"])
             if not waiting:
                 break
+    if waiting:
+        raise RuntimeError(f"the watch ended while {len(waiting)} Tenants were not Ready yet")
     await creating
     return time.monotonic() - started
 

@@ -88,6 +88,7 @@ ALL = {"ResourceQuota", "LimitRange", "NetworkPolicy", "RoleBinding"}
         ("most-network-policies", {"NetworkPolicy"}),
         ("most-role-bindings", {"RoleBinding"}),
         ("quantities-of-every-form", {"ResourceQuota"}),
+        ("project-of-its-own", {"ServiceAccount", "RoleBinding"}),
     ],
 )
 async def test_what_is_built_is_what_is_stored(kube: Kube, tenant: str, file: str, kinds: set[str]) -> None:

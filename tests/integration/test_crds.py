@@ -88,6 +88,33 @@ async def test_the_project_can_be_set_once_and_then_neither_changed_nor_removed(
             await kube.merge_patch(TENANTS, name, {"spec": spec})
 
 
+PATTERN_IS_FIXED = r"namespaces\.pattern can't be added, changed or removed"
+
+
+@pytest.mark.parametrize("pattern", ["{name}-{tenant}", None])
+async def test_the_pattern_of_a_tenant_is_decided_when_it_is_made(kube: Kube, name: str, pattern: str | None) -> None:
+    await apply(kube, name, namespaces={"items": [], **({"pattern": pattern} if pattern else {})})
+    others: list[Any] = [{"pattern": "other-{name}"}, *([{"pattern": None}, None] if pattern else [])]
+    for namespaces in others:
+        with pytest.raises(Invalid, match=PATTERN_IS_FIXED):
+            await kube.merge_patch(TENANTS, name, {"spec": {"namespaces": namespaces}})
+
+
+@pytest.mark.parametrize("layer", ["defaults", "overrides"])
+async def test_the_pattern_of_a_class_is_decided_when_it_is_made(kube: Kube, layer: str) -> None:
+    name = f"crds-{uuid.uuid4().hex[:8]}"
+    body = {"metadata": {"name": name}, "spec": {layer: {"namespaces": {"pattern": "{name}-{tenant}"}}}}
+    await kube.apply(TENANT_CLASSES, body, field_manager="test")
+    other = "overrides" if layer == "defaults" else "defaults"
+    try:
+        changes: list[Any] = [{layer: {"namespaces": {"pattern": "{name}"}}}, {layer: None}]
+        for spec in [*changes, {other: {"namespaces": {"pattern": "{name}"}}}]:
+            with pytest.raises(Invalid, match=PATTERN_IS_FIXED.replace("can't", "of a class can't")):
+                await kube.merge_patch(TENANT_CLASSES, name, {"spec": spec})
+    finally:
+        await kube.delete(TENANT_CLASSES, name)
+
+
 async def test_two_appliers_share_the_lists_by_key(kube: Kube, name: str) -> None:
     jane = {"kind": "User", "name": "jane", "role": "owner"}
     await apply(kube, name, manager="platform", namespaces={"items": [{"name": "dev"}]}, owners=[jane])
@@ -137,6 +164,7 @@ async def test_kubectl_shows_what_people_look_for(kube: Kube, control_plane: Con
         "READY",
         "AGE",
         "DISPLAY NAME",
+        "QUOTA",
         "MESSAGE",
     ]
     assert "Acme Payments" in row

@@ -55,6 +55,69 @@ async def test_every_type_looks_as_postgres_prints_it_and_null_is_empty(dsn: str
         assert [rows["2"][column] for column in columns] == [""] * len(columns)
 
 
+TYPES = {
+    "smallint": ("-7", "-7"),
+    "bigint": ("9223372036854775807", "9223372036854775807"),
+    "numeric": ("123456789012345678901234567890.10", "123456789012345678901234567890.10"),
+    "numeric(6,2)": ("1.5", "1.50"),
+    "real": ("'0.1'", "0.1"),
+    "double precision": ("'1e300'", "1e+300"),
+    "float8": ("'NaN'", "NaN"),
+    "money": ("1234.5", "$1,234.50"),
+    "boolean": ("false", "false"),
+    "text": ("E'a \\'b\\'\\n\u00fc\u65e5'", "a 'b'\n\u00fc\u65e5"),
+    "varchar(3)": ("'abc'", "abc"),
+    "char(5)": ("'ab'", "ab"),
+    "uuid": ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    "bytea": ("'\\xDEADBEEF'", "\\xdeadbeef"),
+    "date": ("'2024-02-29'", "2024-02-29"),
+    "time": ("'13:04:05.5'", "13:04:05.5"),
+    "timestamp": ("'2024-02-29 13:04:05.123456'", "2024-02-29 13:04:05.123456"),
+    "timestamptz": ("'2024-02-29 13:04:05+02'", "2024-02-29 11:04:05+00"),
+    "interval": ("'1 year 2 months 3 days 04:05:06'", "1 year 2 mons 3 days 04:05:06"),
+    "json": ('\'{"b": 1,"a":null}\'', '{"b": 1,"a":null}'),
+    "jsonb": ('\'{"b": 1,"a":null}\'', '{"a": null, "b": 1}'),
+    "text[]": ("ARRAY['x y', NULL, 'a\"b']", '{"x y",NULL,"a\\"b"}'),
+    "int[]": ("ARRAY[[1,2],[3,4]]", "{{1,2},{3,4}}"),
+    "inet": ("'10.0.0.1/8'", "10.0.0.1/8"),
+    "int4range": ("'[1,3]'", "[1,4)"),
+    "bit(3)": ("B'101'", "101"),
+    "plan": ("'gold'", "gold"),
+    "positive": ("3", "3"),
+    "pair": ("ROW(1, 'x')", "(1,x)"),
+}
+"""Type of a column to a value in SQL and its text in the answer."""
+
+
+async def test_every_common_type_has_one_text_whatever_the_server_and_the_role_prefer(dsn: str) -> None:
+    columns = [f"c{number}" for number in range(len(TYPES))]
+    listed = ", ".join(f"{column} {type}" for column, type in zip(columns, TYPES, strict=True))
+    database = dsn.rpartition("/")[2]
+    settings = {
+        "datestyle": "'SQL, DMY'",
+        "intervalstyle": "'iso_8601'",
+        "timezone": "'Asia/Tokyo'",
+        "bytea_output": "'escape'",
+        "extra_float_digits": "-15",
+    }
+    await execute(
+        dsn,
+        *(f'ALTER DATABASE "{database}" SET {name} = {value}' for name, value in settings.items()),
+        "CREATE TYPE plan AS ENUM ('gold'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);"
+        "CREATE TYPE pair AS (a int, b text)",
+        f"CREATE TABLE organization (tenant text, {listed})",
+        f"INSERT INTO organization VALUES ('acme', {', '.join(value for value, _ in TYPES.values())})",
+        "INSERT INTO organization VALUES ('null')",
+    )
+    async with following(dsn, {"TENANTRY_COLUMNS": ",".join(columns)}) as follower:
+        await follower.has("acme", "null")
+        acme, null = (follower.reads[-1].rows[name] for name in ("acme", "null"))
+        assert {type: acme[column] for type, column in zip(TYPES, columns, strict=True)} == {
+            type: text for type, (_, text) in TYPES.items()
+        }
+        assert {null[column] for column in columns} == {""}
+
+
 async def test_a_table_longer_than_a_page_is_read_to_its_end(dsn: str) -> None:
     await execute(dsn, TABLE, "INSERT INTO organization SELECT 't' || n, '' FROM generate_series(1, 3001) n")
     async with following(dsn) as follower:

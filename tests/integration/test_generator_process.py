@@ -247,8 +247,8 @@ def test_a_wrong_setting_ends_it_at_once_with_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.splitlines() == [
-        "tenantry-generator: TENANTRY_COLUMNS holds 'generator'; it accepts names of columns that are no key of the "
-        "answer; every answer has generator already; rename it in a view and name that in TENANTRY_TABLE"
+        "tenantry-generator: TENANTRY_COLUMNS holds 'generator'; it accepts names of columns that are no key of an "
+        "answer or a request; generator is taken; rename it in a view and name that in TENANTRY_TABLE"
     ]
 
 

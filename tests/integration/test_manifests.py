@@ -1,6 +1,7 @@
 """The manifests and samples as a newcomer applies them: a real API server takes them, and each part may do its work."""
 
 import asyncio
+import os
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from tenantry.model import parse_class, parse_tenant
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.render import render_row, render_tenant
 from tenantry.resources import APPLICATIONS
+from tenantry_generator.role_label import ROLE_LABEL
 from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane, KubectlFailed
 from tests.support.eventually import eventually
@@ -105,7 +107,8 @@ async def test_the_service_and_the_network_policy_lead_to_the_generator(base: li
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     service, policy = find(base, "Service", "tenantry-generator"), find(base, "NetworkPolicy", "tenantry-generator")
-    assert service["spec"]["selector"].items() <= labels.items()
+    # The generator that answers gives itself the label that its template lacks.
+    assert service["spec"]["selector"] == {**labels, ROLE_LABEL: "answering"}
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
     (port,) = service["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (4355, container["ports"][0]["name"])
@@ -139,6 +142,8 @@ GENERATOR_MAY = [
     ("list", "tenants.tenantry.dev"),
     ("watch", "tenants.tenantry.dev"),
     ("watch", "tenantclasses.tenantry.dev"),
+    ("list", "namespaces"),
+    ("watch", "namespaces"),
 ]
 NOBODY_MAY = [
     ("get", "secrets"),
@@ -159,7 +164,8 @@ NOBODY_MAY = [
         *[("operator", verb, resource, False) for verb, resource in NOBODY_MAY],
         *[("generator", verb, resource, False) for verb, resource in NOBODY_MAY],
         ("generator", "patch", "tenants.tenantry.dev", False),
-        ("generator", "list", "namespaces", False),
+        ("generator", "get", "namespaces", False),
+        ("generator", "patch", "namespaces", False),
     ],
 )
 @pytest.mark.usefixtures("base")
@@ -180,6 +186,43 @@ async def test_each_part_may_do_its_work_and_no_more(
     }
     said = await control_plane.kubectl("create", "--output=json", "--filename=-", stdin=yaml.safe_dump(review))
     assert yaml.safe_load(said)["status"]["allowed"] is allowed
+
+
+@pytest.mark.usefixtures("base")
+async def test_events_are_written_by_the_operator_where_those_about_tenants_belong_and_nowhere_else(
+    control_plane: ControlPlane,
+) -> None:
+    async def may(account: str, *request: str) -> bool:
+        user = f"--as=system:serviceaccount:{NAMESPACE}:tenantry-{account}"
+        try:
+            return (await control_plane.kubectl("auth", "can-i", *request, user)).strip() == "yes"
+        except KubectlFailed:
+            return False
+
+    assert await may("operator", "create", "events.events.k8s.io", "--namespace=default")
+    assert not await may("operator", "create", "events.events.k8s.io", f"--namespace={NAMESPACE}")
+    assert not await may("operator", "list", "events.events.k8s.io", "--namespace=default")
+    assert not await may("generator", "create", "events.events.k8s.io", "--namespace=default")
+
+
+async def test_the_health_check_gets_into_argo_cd_s_configmap_and_leaves_the_rest_of_it(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    component = MANIFESTS / "components/argocd"
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "https://cd"}}
+    whole = {"resources": ["theirs.yaml"], "components": [os.path.relpath(component, tmp_path.resolve())]}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(theirs))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(whole))
+    built = find(await rendered(control_plane, tmp_path), "ConfigMap", "argocd-cm")["data"]
+    assert set(built) == {"url", "resource.customizations.health.tenantry.dev_Tenant"}
+    try:
+        await control_plane.kubectl("apply", "--namespace=default", "--filename", str(tmp_path / "theirs.yaml"))
+        patch = ("patch", "configmap", "argocd-cm", "--patch-file", str(component / "argocd-cm.yaml"))
+        await control_plane.kubectl("--namespace=default", *patch)
+        stored = await control_plane.kubectl("get", "configmap", "argocd-cm", "--namespace=default", "--output=json")
+        assert yaml.safe_load(stored)["data"] == built
+    finally:
+        await control_plane.kubectl("delete", "configmap", "argocd-cm", "--namespace=default", "--ignore-not-found")
 
 
 async def test_only_the_postgres_component_asks_for_a_database(

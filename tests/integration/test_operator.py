@@ -86,11 +86,14 @@ async def test_a_tenant_gets_its_namespaces_and_says_that_it_is_ready(kube: Kube
 
 
 async def test_kubectl_shows_and_waits_for_a_tenant(kube: Kube, control_plane: ControlPlane, name: str) -> None:
-    await apply(kube, name, displayName="Acme Payments")
+    await apply(kube, name, displayName="Acme Payments", resourceQuotas={"hard": {"configmaps": "7"}})
     await control_plane.kubectl("wait", "--for=condition=Ready", f"tenant/{name}", "--timeout=10s")
+    header, row = (await control_plane.kubectl("get", "tnt", name)).splitlines()
+    assert header.split() == ["NAME", "PHASE", "CLASS", "NAMESPACES", "READY", "AGE"]
+    assert re.fullmatch(rf"{name}\s+Active\s+1\s+True\s+\S+", row.strip()), row
     header, row = (await control_plane.kubectl("get", "tnt", name, "-o", "wide")).splitlines()
-    assert header.split()[:6] == ["NAME", "PHASE", "CLASS", "NAMESPACES", "READY", "AGE"]
-    assert re.match(rf"{name}\s+Active\s+1\s+True\s+\S+\s+Acme Payments", row), row
+    assert re.fullmatch(r"NAME +PHASE +CLASS +NAMESPACES +READY +AGE +DISPLAY NAME +QUOTA.* +MESSAGE", header), header
+    assert re.match(rf"{name}\s+Active\s+1\s+True\s+\S+\s+Acme Payments\s+configmaps [?0]/7", row), row
 
 
 async def test_a_settled_tenant_costs_no_write(kube: Kube, name: str) -> None:

@@ -2,12 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tenantry.errors import NotFound
+from tenantry.classes import resolve
+from tenantry.errors import Conflict, Invalid, NotFound
 from tenantry.kube import Kube
+from tenantry.model import parse_tenant
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.resources import (
     APP_PROJECTS,
@@ -18,11 +22,16 @@ from tenantry.resources import (
     TENANT_CLASSES,
     TENANTS,
 )
+from tenantry_operator.actions import ApplyProject, CreateProject, DeleteChild, DeleteProject
+from tenantry_operator.children import project as project_children
+from tenantry_operator.entry import Entry, entry_of
+from tenantry_operator.execute import execute
 from tests.integration.test_operator import absent, apply, condition, namespace, ready
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("operator", "argocd_kinds")
 
+CORPUS = Path(__file__).parents[1] / "data/tenants/valid"
 SERVER = "https://kubernetes.default.svc"
 
 
@@ -163,7 +172,10 @@ async def test_a_project_changed_by_hand_is_put_back_and_additions_stay(kube: Ku
     await ready(kube, name)
     widened = [{"server": "*", "namespace": "*"}]
     patch = {
-        "metadata": {"labels": {"tenantry.dev/tenant": "mallory"}, "annotations": {"theirs": "x"}},
+        "metadata": {
+            "labels": {"tenantry.dev/tenant": "mallory", "app.kubernetes.io/managed-by": None},
+            "annotations": {"theirs": "x"},
+        },
         "spec": {"sourceRepos": ["*"], "destinations": widened, "orphanedResources": {"warn": True}},
     }
     await kube.merge_patch(APP_PROJECTS, name, patch, ARGOCD_NAMESPACE, field_manager="somebody")
@@ -281,3 +293,46 @@ async def test_argo_cds_own_project_is_never_taken(kube: Kube, name: str) -> Non
     await kube.create(TENANT_CLASSES, body)
     await apply(kube, name, tenantClassName=f"{name}-class", argocd={"project": {"name": "default"}})
     assert "it is Argo CD's own" in await says(kube, name, "Refused")
+
+
+@pytest.mark.parametrize("file", ["project-of-its-own", "most-of-a-project", "project-of-nothing"])
+async def test_what_is_built_is_what_is_stored(kube: Kube, name: str, file: str) -> None:
+    argocd = yaml.safe_load((CORPUS / f"{file}.yaml").read_text())["spec"]["argocd"]
+    wanted = {key: value for key, value in argocd["project"].items() if key != "name"}
+    await apply(kube, name, deletionPolicy="Delete", argocd={**argocd, "enabled": True, "project": wanted})
+    await ready(kube, name)
+    spec = (await stored(kube, name))["spec"]
+    assert {key: spec[key] for key in wanted} == wanted
+
+
+class Nothing:
+    """Remembers nothing of what was written."""
+
+    def absorb(self, entry: Entry, body: dict[str, Any]) -> None:
+        pass
+
+    def discard(self, entry: Entry, action: DeleteChild | DeleteProject) -> None:
+        pass
+
+
+async def test_a_write_never_hits_a_project_that_came_since_the_plan_was_made(kube: Kube, name: str) -> None:
+    """What the operator's cache would show a moment later: somebody else's AppProject has the name now."""
+    body: dict[str, Any] = {"metadata": {"name": name, "uid": "u", "resourceVersion": "1"}, "spec": {}}
+    entry = entry_of(body)
+    resolved = resolve(parse_tenant({**body, "spec": {"argocd": {"enabled": True}}}), {})
+    assert resolved.spec.app_project is not None
+    child = project_children.build(
+        resolved.spec.app_project, (), tenant=name, name=name, argocd=ARGOCD_NAMESPACE, namespaces=()
+    )
+    labels = {"tenantry.dev/tenant": name, "app.kubernetes.io/managed-by": "tenantry"}
+    theirs = {"metadata": {"name": name, "labels": labels}, "spec": {}}
+    before = await kube.create(APP_PROJECTS, theirs, ARGOCD_NAMESPACE, field_manager="somebody")
+    seed = project_children.seed(name, name, argocd=ARGOCD_NAMESPACE)
+    for action in (
+        CreateProject(child.key, seed),
+        ApplyProject(child, "00000000-0000-0000-0000-000000000000"),
+        DeleteProject(child.key, before["metadata"]["uid"], before["metadata"]["resourceVersion"]),
+    ):
+        with pytest.raises((Conflict, Invalid)):
+            await execute(kube, entry, action, Nothing())
+    assert await stored(kube, name) == before

@@ -65,6 +65,8 @@ class ApplicationControllerStandIn:
             rest = [finalizer for finalizer in metadata.get("finalizers", []) if finalizer != _FINALIZER]
             if rest == metadata.get("finalizers", []):
                 return False
+            if key not in self._deleted_at:  # it is gone since the round began
+                return False
             if time.monotonic() - self._deleted_at[key] < self.teardown:
                 return True
             patch = {"metadata": {"finalizers": rest, "resourceVersion": metadata["resourceVersion"]}}

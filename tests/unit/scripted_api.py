@@ -43,6 +43,7 @@ class ScriptedApi:
         self.lists: asyncio.Queue[Any] = asyncio.Queue()
         self.watches: asyncio.Queue[Any] = asyncio.Queue()
         self.queries: list[dict[str, str]] = []
+        self.paths: list[str] = []
 
     def on_list(self, *answers: Any) -> None:
         """Each a list page, or (status, body)."""
@@ -59,6 +60,7 @@ class ScriptedApi:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.queries.append(dict(request.query))
+        self.paths.append(request.path)
         if request.query.get("watch") == "true":
             return await self._watch(request, await self.watches.get())
         answer = await self.lists.get()

@@ -121,3 +121,15 @@ def test_a_system_namespace_is_no_tenants_own_even_where_its_name_says_so() -> N
     found = wanted(name="kube", namespaces={"items": [{"name": "system"}, {"name": "x"}]}, owners=[owner])
     assert found.bodies == ()
     assert "its namespace kube-system is not one of this tenant's" in found.problems[0][1]
+
+
+def test_a_namespace_that_was_asked_for_and_refused_is_not_the_tenants_own() -> None:
+    account = {"kind": "ServiceAccount", "name": "deployer", "namespace": "acme-theirs", "role": "owner"}
+    spec = {"owners": [account], "namespaces": {"items": [{"name": "own"}, {"name": "theirs"}]}}
+    found = resolve(parse_tenant({"metadata": {"name": "acme"}, "spec": spec}), {})
+    asked = wanted_children(found, ["acme-own"])
+    assert asked.bodies == ()
+    assert [sentence for _, sentence in asked.problems] == [
+        "owners: ServiceAccount acme-theirs/deployer: its namespace acme-theirs is not one of this tenant's; name a "
+        "ServiceAccount in acme-own"
+    ]

@@ -36,8 +36,9 @@ def asked(**fields: Any) -> dict[str, Any]:
 def found(child: Child, *, manager: str = FIELD_MANAGER, **labels: str) -> FoundProject:
     """Return the built AppProject as the API server gives it back, with labels that somebody else has changed."""
     metadata = child.body["metadata"]
-    kept = {f"f:{key}": {} for key in metadata["labels"] if key not in labels}
-    fields = [{"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": kept}}}]
+    kept: dict[str, Any] = {f"f:{key}": {} for key in metadata["labels"] if key not in labels}
+    noted: dict[str, Any] = {f"f:{key}": {} for key in metadata["annotations"]}
+    fields = [{"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": kept, "f:annotations": noted}}}]
     there = {"uid": "u", "resourceVersion": "5", "managedFields": fields}
     return observe({**child.body, "metadata": {**metadata, **there, "labels": {**metadata["labels"], **labels}}})
 
@@ -113,11 +114,8 @@ def test_only_what_our_field_manager_labelled_is_a_tenants() -> None:
     child = built(**asked())
     assert found(child).owner == "acme"
     copied = found(child, manager="somebody")
-    assert (copied.owner, copied.ours, copied.present.content) == (
-        None,
-        False,
-        b'{"metadata":{"annotations":{},"labels":{}}}',
-    )
+    assert (copied.owner, copied.ours) == (None, False)
+    assert b"spec" not in copied.present.content, "it is kept trimmed"
     assert "it exists and is not Tenantry's" in project.refusal(child, "acme", copied)
 
 
@@ -137,10 +135,11 @@ def test_argo_cds_own_project_is_refused_whether_it_is_there_or_not() -> None:
 
 def test_a_tenant_label_changed_by_hand_is_put_right_by_the_tenant_whose_project_it_is_and_no_other() -> None:
     child = built(**asked())
-    stray = found(child, **{"tenantry.dev/tenant": "mallory"})
-    assert stray.owner is None
-    assert project.refusal(child, "acme", stray) == ""
-    assert project.refusal(built(**asked(sourceRepos=["*"])), "mallory", stray)
+    for also in ({}, {"app.kubernetes.io/managed-by": "somebody"}):
+        stray = found(child, **{"tenantry.dev/tenant": "mallory"}, **also)
+        assert stray.owner is None
+        assert project.refusal(child, "acme", stray) == ""
+        assert project.refusal(built(**asked(sourceRepos=["*"])), "mallory", stray)
 
 
 @pytest.mark.parametrize("enabled", [None, False])

@@ -1,11 +1,12 @@
 """ResourceQuotas: each namespace its own, or each its part of the tenant's total, which can't be overdrawn."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tenantry.classes import namespaces_of, resolve
-from tenantry.model import parse_tenant
+from tenantry.classes import TenantNamespace, namespaces_of, resolve
+from tenantry.model import parse_class, parse_tenant
 from tenantry.resources import NETWORK_POLICIES, RESOURCE_QUOTAS
 from tenantry_operator.children.wanted import Wanted, wanted_children
 
@@ -125,3 +126,70 @@ def test_a_quota_is_a_complete_object_with_canonical_quantities() -> None:
             },
         ),
     )
+
+
+# The limits of a class
+
+
+def limited(limits: dict[str, Any], **spec: Any) -> Wanted:
+    gold = parse_class({"metadata": {"name": "gold"}, "spec": {"limits": {"resourceQuotas": {"hard": limits}}}})
+    tenant = parse_tenant({"metadata": {"name": "acme"}, "spec": {"tenantClassName": "gold", **spec}})
+    found = resolve(tenant, {"gold": gold})
+    return wanted_children(found, [namespace.name for namespace in namespaces_of(found)])
+
+
+@pytest.mark.parametrize(
+    ("limits", "quota", "namespaces"),
+    [
+        ({}, {}, items(a=None)),
+        ({"pods": 10}, {"hard": {"pods": 10}}, {}),
+        ({"pods": 10}, {"hard": {"pods": 5}}, items(a=None, b=None)),
+        ({"pods": 10}, {"hard": {"pods": 9}}, items(a={"pods": 4}, b={"pods": 6})),
+        ({"pods": 10}, {}, {"items": []}),
+        ({"pods": 10}, {"scope": "Tenant", "hard": {"pods": 10}}, items(a={"pods": 1}, b=None)),
+        ({"services": 4}, {"scope": "Tenant", "hard": {"pods": 99}}, items(a={"services": 1}, b={"services": 3})),
+        ({"requests.cpu": "1"}, {"hard": {"requests.cpu": "1000m"}}, {}),
+    ],
+)
+def test_what_a_class_allows_is_given(limits: Any, quota: dict[str, Any], namespaces: dict[str, Any]) -> None:
+    found = limited(limits, resourceQuotas=quota, namespaces=namespaces)
+    assert (found.problems, found.kept) == ((), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("limits", "quota", "namespaces", "why"),
+    [
+        ({"pods": 10}, {"hard": {"pods": 11}}, {}, "pods 11 is 1 more than the 10 that is allowed"),
+        ({"pods": 10}, {"hard": {"pods": 6}}, items(a=None, b=None), "pods 12 is 2 more than the 10"),
+        ({"pods": 10}, {"hard": {"pods": 6}}, items(a=None, b={"pods": 5}), "pods 11 is 1 more than the 10"),
+        ({"pods": 10}, {"hard": {}}, {}, "no pods is named for acme, where at most 10 is allowed"),
+        ({"pods": 10}, {"hard": {"pods": 1}}, items(a=None, b={}), "no pods is named for acme-b, where at most 10"),
+        ({"pods": 10}, {"scope": "Tenant", "hard": {"pods": 20}}, items(a=None), "pods 20 is 10 more than the 10"),
+        (
+            {"services": 4},
+            {"scope": "Tenant", "hard": {"pods": 9}},
+            items(a={"services": 1}, b=None),
+            "no services is named for acme-b",
+        ),
+        ({"requests.cpu": "1"}, {"hard": {"requests.cpu": "1.5"}}, {}, "requests.cpu 1500m is 500m more than the 1 "),
+    ],
+)
+def test_what_is_more_than_a_class_allows_changes_no_quota_and_is_said(
+    limits: Any, quota: dict[str, Any], namespaces: dict[str, Any], why: str
+) -> None:
+    found = limited(limits, resourceQuotas=quota, namespaces=namespaces)
+    assert (quotas(found), found.kept) == ({}, frozenset({RESOURCE_QUOTAS}))
+    ((_, message),) = found.problems
+    assert message.startswith("resourceQuotas: over the limits of TenantClass gold: ")
+    assert why in message
+
+
+def test_what_joins_unlisted_has_no_part_of_a_tenants_total() -> None:
+    found = resolve(
+        parse_tenant(
+            {"metadata": {"name": "acme"}, "spec": {"resourceQuotas": {"scope": "Tenant", "hard": {"pods": 5}}}}
+        ),
+        {},
+    )
+    both = replace(found, namespaces=(*found.namespaces, TenantNamespace("theirs", {}, {}, entry=None)))
+    assert quotas(wanted_children(both, ["acme", "theirs"])) == {"acme": {"pods": "5"}, "theirs": {"pods": "0"}}

@@ -43,10 +43,13 @@ def test_a_limit_range_has_what_was_written_and_its_quantities_are_canonical() -
     }
 
 
+NAMED_ACME = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["acme"]}
+
+
 @pytest.mark.parametrize(
     ("isolation", "peer"),
     [
-        ("Tenant", {"namespaceSelector": {"matchLabels": {"tenantry.dev/tenant": "acme"}}}),
+        ("Tenant", {"namespaceSelector": {"matchExpressions": [NAMED_ACME]}}),
         ("Namespace", {"podSelector": {}}),
     ],
 )
@@ -58,6 +61,15 @@ def test_a_preset_restricts_what_comes_in_and_never_what_goes_out(isolation: str
         "metadata": {"name": "tenantry-isolation", "namespace": "acme"},
         "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]},
     }
+
+
+def test_the_preset_lets_in_the_namespaces_that_are_the_tenants_own_and_no_other_that_it_asks_for() -> None:
+    items = [{"name": "b"}, {"name": "a"}, {"name": "refused"}]
+    spec = {"namespaces": {"items": items}, "networkPolicies": {"isolation": "Tenant"}}
+    found = resolve(parse_tenant({"metadata": {"name": "acme"}, "spec": spec}), {})
+    policies = [body["spec"] for _, body in wanted_children(found, ["acme-b", "acme-a"]).bodies]
+    peer = {"namespaceSelector": {"matchExpressions": [{**NAMED_ACME, "values": ["acme-a", "acme-b"]}]}}
+    assert [policy["ingress"] for policy in policies] == [[{"from": [peer]}]] * 2
 
 
 def test_without_isolation_there_is_no_policy() -> None:

@@ -121,8 +121,10 @@ def test_metadata_merges_by_key_and_the_nearest_to_the_namespace_wins() -> None:
         "metadata": {"labels": {"b": "tenant", "c": "tenant"}, "annotations": {"x": "tenant"}},
     }
     assert namespaces_of(resolved(gold, tenantClassName="gold", namespaces=own)) == (
-        TenantNamespace("acme-dev", {"a": "class", "b": "tenant", "c": "item"}, {"x": "tenant", "y": "item"}),
-        TenantNamespace("acme-prod", {"a": "class", "b": "tenant", "c": "tenant"}, {"x": "tenant"}),
+        TenantNamespace(
+            "acme-dev", {"a": "class", "b": "tenant", "c": "item"}, {"x": "tenant", "y": "item"}, None, "dev"
+        ),
+        TenantNamespace("acme-prod", {"a": "class", "b": "tenant", "c": "tenant"}, {"x": "tenant"}, None, "prod"),
     )
 
 
@@ -293,3 +295,12 @@ def test_an_unusable_name_outranks_several_default_classes_and_a_missing_class_o
     assert unusable is not None
     assert missing is not None
     assert (unusable.reason, missing.reason) == (Reason.INVALID_NAMESPACE_NAME, Reason.CLASS_NOT_FOUND)
+
+
+def test_a_class_can_impose_what_a_project_may_have_but_not_the_name_of_one_s_own() -> None:
+    argocd = {"enabled": True, "project": {"name": "shared", "sourceRepos": ["https://git.example.com/*"]}}
+    body = {"metadata": {"name": "gold"}, "spec": {"overrides": {"argocd": argocd}}}
+    asked = {"enabled": False, "project": {"sourceRepos": ["*"]}}
+    found = resolved(parse_class(body), tenantClassName="gold", argocd=asked).spec
+    assert found.app_project is not None
+    assert (found.project, found.app_project.source_repos) == ("acme", ("https://git.example.com/*",))

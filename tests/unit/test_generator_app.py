@@ -17,6 +17,7 @@ from tenantry_generator.auth import Tokens
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.sources import Read
+from tenantry_generator.sources.clusters import Clusters
 from tests.support.eventually import eventually
 
 T = TypeVar("T")
@@ -49,7 +50,16 @@ class Service:
         metrics = Metrics()
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
         tokens = Tokens(literal="s3cret", directory=None)
-        self.app = make_app(publisher=self.publisher, tokens=tokens, metrics=metrics, columns=("status",))
+        clusters = Clusters(own=None, directory=None, metrics=metrics)
+        self.not_answering: Callable[[], str] = lambda: ""
+        self.app = make_app(
+            publisher=self.publisher,
+            clusters=clusters,
+            tokens=tokens,
+            metrics=metrics,
+            columns=("status",),
+            why_not=lambda: self.not_answering(),
+        )
         self.client: TestClient[Any, Any]
 
     def tenants(self, *names: str) -> None:
@@ -220,7 +230,7 @@ async def test_a_stranger_s_mistakes_are_not_looked_at(service: Service) -> None
             {},
             400,
             'input.parameters: unknown parameter "colour"; accepted are tenant, name, displayName, status, state, '
-            "class, source, project, namespace",
+            "class, source, project, namespace, selector, shard, expand, cluster, labelSelector, fields, failOnEmpty",
         ),
     ],
 )
@@ -319,3 +329,24 @@ def test_a_thousand_applicationsets_are_told_apart_and_no_more() -> None:
     lines = metrics.render().decode().splitlines()
     assert 'tenantry_getparams_requests_total{applicationset="other",code="200"} 100.0' in lines
     assert 'tenantry_getparams_requests_total{applicationset="set-7",code="200"} 2.0' in lines
+
+
+async def test_a_replica_that_stands_by_answers_503_and_is_ready(service: Service) -> None:
+    service.tenants("one")
+    service.rows("two")
+    service.not_answering = lambda: "another one answers"
+    assert await service.ask() == (503, {"message": "another one answers"})
+    async with service.client.get("/readyz") as response:
+        assert response.status == 200
+    service.not_answering = lambda: ""
+    assert await service.names() == ["one", "two"]
+
+
+async def test_an_answer_that_was_prepared_while_it_might_be_given_is_not_sent_when_it_no_longer_may(
+    service: Service,
+) -> None:
+    service.tenants("one")
+    service.rows("two")
+    looks = iter(["", "the Lease ran out meanwhile"])
+    service.not_answering = lambda: next(looks)
+    assert await service.ask() == (503, {"message": "the Lease ran out meanwhile"})

@@ -220,3 +220,64 @@ async def test_a_tenant_whose_class_never_was_is_published_without_it(server: To
     async with following(server) as follower:
         await follower.sees("acme", **{"class": "", "project": ""})
         assert follower.rejected("class_not_found") == 1
+
+
+SIZED = {"parametersSchema": {"openAPIV3Schema": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
+
+
+def sized(size: object) -> Body:
+    return {"tenantClassName": "gold", "parameters": {"size": size}}
+
+
+async def test_parameters_that_the_class_does_not_accept_keep_the_last_row(server: ToldServer) -> None:
+    server.objects[TENANT_CLASSES] = [server.made("gold", SIZED)]
+    server.objects[TENANTS] = [server.made("acme", sized(1)), server.made("beta")]
+    async with following(server) as follower:
+        await follower.sees("acme", parameters={"size": "1"})
+        server.send(TENANTS, "MODIFIED", "acme", {**sized("big"), "displayName": "Acme"})
+        await eventually(lambda: follower.rejected("invalid_parameters"), within=5, what="the parameters are refused")
+        await follower.sees("acme", parameters={"size": "1"}, displayName="acme")
+        server.send(TENANTS, "MODIFIED", "acme", sized(2))
+        await follower.sees("acme", parameters={"size": "2"})
+
+
+async def test_a_tenant_that_comes_with_such_parameters_is_listed_once_they_are_accepted(server: ToldServer) -> None:
+    server.objects[TENANT_CLASSES] = [server.made("gold", SIZED)]
+    async with following(server) as follower:
+        await eventually(lambda: follower.reads, within=5, what="a first read")
+        server.send(TENANTS, "ADDED", "acme", sized("big"))
+        await eventually(lambda: follower.rejected("invalid_parameters"), within=5, what="the parameters are refused")
+        assert follower.element("acme") is None
+        server.send(TENANTS, "MODIFIED", "acme", sized(1))
+        await follower.sees("acme", parameters={"size": "1"})
+
+
+async def test_a_tenant_that_has_such_parameters_at_the_start_is_not_left_out(server: ToldServer) -> None:
+    server.objects[TENANT_CLASSES] = [server.made("gold", SIZED)]
+    server.objects[TENANTS] = [server.made("acme", sized("big"))]
+    async with following(server) as follower:
+        await follower.sees("acme", parameters={"size": "big"})
+        assert follower.rejected("invalid_parameters") == 1
+
+
+async def test_a_class_whose_schema_can_t_be_used_is_no_absent_class(server: ToldServer) -> None:
+    broken = {"parametersSchema": {"openAPIV3Schema": {"type": "object", "oneOf": []}}}
+    annotations = {"tenantry.dev/is-default-class": "true"}
+    lent = {"defaults": {"argocd": {"project": {"name": "premium"}}}}
+    server.objects[TENANT_CLASSES] = [server.made("gold", lent, annotations=annotations)]
+    server.objects[TENANTS] = [server.made("acme")]
+    async with following(server) as follower:
+        await follower.sees("acme", project="premium")
+        server.send(TENANT_CLASSES, "MODIFIED", "gold", broken, annotations=annotations)
+        await eventually(lambda: follower.rejected("invalid_class"), within=5, what="the class is refused")
+        server.send(TENANTS, "MODIFIED", "acme", {"displayName": "Acme"})
+        await follower.sees("acme", displayName="Acme", project="premium")
+
+
+async def test_at_the_start_the_tenants_of_a_class_that_can_t_be_used_are_not_left_out(server: ToldServer) -> None:
+    broken = {"parametersSchema": {"openAPIV3Schema": {"type": "object", "oneOf": []}}}
+    server.objects[TENANT_CLASSES] = [server.made("gold", broken)]
+    server.objects[TENANTS] = [server.made("acme", sized(1))]
+    async with following(server) as follower:
+        await follower.sees("acme", **{"class": ""})
+        assert follower.rejected("class_unusable") == 1

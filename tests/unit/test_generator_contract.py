@@ -14,7 +14,7 @@ from tenantry_generator.contract import (
     parse_request,
 )
 from tenantry_generator.errors import AssemblyError, Refused
-from tenantry_generator.query import accepted_parameters, parse_query
+from tenantry_generator.parameters import accepted_parameters, parse_query
 
 ACCEPTED = accepted_parameters(("status", "plan"))
 JSON = "application/json"
@@ -97,7 +97,8 @@ NOT_SCALAR = "input.parameters: status must be a string, a number, true, false, 
             b'{"input":{"parameters":{"labels":"x"}}}',
             400,
             'input.parameters: unknown parameter "labels"; accepted are tenant, name, displayName, status, state, '
-            "class, source, project, namespace, plan",
+            "class, source, project, namespace, plan, selector, shard, expand, cluster, labelSelector, fields, "
+            "failOnEmpty",
         ),
     ],
 )
@@ -109,7 +110,7 @@ def test_a_request_that_is_not_understood_is_refused(body: bytes, status: int, m
 
 def test_a_parameter_with_an_odd_name_is_quoted_and_cut() -> None:
     message = refusal(json.dumps({"input": {"parameters": {"\ud800\n" + "x" * 500: 1}}}).encode())[1]
-    assert len(message) < 250
+    assert len(message) < 350
     assert b"\\\\ud800" in encode_message(message) or b"\\ud800" in encode_message(message)
 
 

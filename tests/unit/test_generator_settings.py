@@ -149,8 +149,8 @@ def test_no_secret_is_in_the_representation() -> None:
         ),
         (
             {"TENANTRY_COLUMNS": "values,project,plan"},
-            "TENANTRY_COLUMNS holds 'values,project,plan'; it accepts names of columns that are no key of the answer; "
-            "every answer has project, values already; rename it in a view and name that in TENANTRY_TABLE",
+            "TENANTRY_COLUMNS holds 'values,project,plan'; it accepts names of columns that are no key of an answer "
+            "or a request; project, values is taken; rename it in a view and name that in TENANTRY_TABLE",
         ),
     ],
 )
@@ -166,3 +166,21 @@ def test_help_lists_every_variable() -> None:
         assert variable in HELP
     for suffix in ("SOURCES", "DATABASE_URL", "TABLE", "TENANT_COLUMN", "COLUMNS", "BIND", "TOKEN_DIR"):
         assert f"TENANTRY_{suffix}" in HELP
+
+
+def test_the_lease_is_in_the_pod_s_own_namespace_where_the_cluster_is_a_source_and_else_only_where_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "namespace"
+    monkeypatch.setattr("tenantry.settings._POD_NAMESPACE", own)
+    assert load().lease_namespace is None
+    own.write_text("tenantry-system\n")
+    assert load().lease_namespace == "tenantry-system"
+    config = tmp_path / "config"
+    config.touch()
+    assert load(KUBECONFIG=str(config)).lease_namespace is None
+    assert load(TENANTRY_SOURCES="postgres").lease_namespace is None
+    assert load(TENANTRY_SOURCES="postgres", TENANTRY_LEASE_NAMESPACE="here").lease_namespace == "here"
+    assert (load().pod_name, load(TENANTRY_POD_NAME="pod-1").pod_name) == (None, "pod-1")
+    with pytest.raises(SettingsError, match="TENANTRY_LEASE_NAMESPACE holds 'No Name'; it accepts the name"):
+        load(TENANTRY_LEASE_NAMESPACE="No Name")

@@ -21,7 +21,18 @@ from tenantry.resources import TENANT_CLASSES, TENANTS
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, type[BaseModel]] = {"Tenant": Tenant, "TenantClass": TenantClass}
 INVALID = sorted((ROOT / "tests/data/tenants/invalid").glob("*.yaml"))
-LIMITS = ("maxLength", "minLength", "pattern", "enum", "minimum", "minItems", "maxItems", "maxProperties", "required")
+LIMITS = (
+    "maxLength",
+    "minLength",
+    "pattern",
+    "enum",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "required",
+)
 IDENTITY = {"properties", "items", "additionalProperties", "type", "anyOf", *LIMITS} | {
     f"x-kubernetes-{extension}"
     for extension in ("preserve-unknown-fields", "int-or-string", "list-type", "list-map-keys")
@@ -89,7 +100,7 @@ def compare(schema: Schema, model: type[BaseModel], path: str) -> Iterator[str]:
 
 def compare_field(schema: Schema, field: FieldInfo, path: str) -> Iterator[str]:
     kind = unwrap(field.annotation)
-    expected = {"string": str, "object": dict, "array": tuple, "boolean": bool}[type_of(schema)]
+    expected = {"string": str, "object": dict, "array": tuple, "integer": int, "boolean": bool}[type_of(schema)]
     inner = unwrap(get_args(kind)[0]) if get_origin(kind) is tuple else None
     actual = get_origin(kind) or kind
     if isinstance(actual, type) and issubclass(actual, BaseModel):
@@ -141,6 +152,8 @@ def breaks(schema: Schema, keyword: str, value: Any) -> bool:
             return bool(len(value) < limit)
         case "minimum", int():
             return bool(value < limit)
+        case "maximum", int():
+            return bool(value > limit)
         case "required", Mapping():
             return not set(limit) <= set(value)
     return False
@@ -227,7 +240,9 @@ def test_a_class_lends_fields_exactly_as_a_tenant_has_them() -> None:
         kept["rules"] = [" ".join(rule["rule"].split()) for rule in schema.get("x-kubernetes-validations", ())]
         return kept
 
-    tenant, lent = spec_of("Tenant")["properties"], spec_of("TenantClass")["properties"]["defaults"]["properties"]
+    tenant, of_class = spec_of("Tenant")["properties"], spec_of("TenantClass")["properties"]
+    lent = of_class["defaults"]["properties"]
+    assert of_class["overrides"]["properties"] == lent
     assert {name: bare(inner) for name, inner in lent.items()} == {name: bare(tenant[name]) for name in lent}
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tenantry.classes import resolve
-from tenantry.model import TenantClass, parse_class
+from tenantry.classes import KnownClass, resolve
+from tenantry.model import parse_class
 from tenantry.names import FIELD_MANAGER, FINALIZER
 from tenantry_operator.actions import (
     AddFinalizer,
@@ -45,6 +45,7 @@ def namespace(
     copied: bool = False,
     managed: tuple[str, ...] = (),
     annotations: dict[str, str] | None = None,
+    entry: str | None = "that of its name",
     **labels: str,
 ) -> Namespace:
     held = {_label(key): value for key, value in labels.items()}
@@ -53,8 +54,12 @@ def namespace(
     identity = ["tenantry.dev/tenant", "app.kubernetes.io/managed-by"] if owner and not copied else []
     ours: dict[str, Any] = {f"f:{key}": {} for key in (*managed, *identity)}
     metadata: dict[str, Any] = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1", "labels": held}
-    metadata["managedFields"] = [{"manager": FIELD_MANAGER, "fieldsV1": {"f:metadata": {"f:labels": ours}}}]
-    metadata["annotations"] = annotations or {}
+    listed = {"tenantry.dev/entry": name.partition("-")[2] if entry == "that of its name" else entry}
+    listed = {key: value for key, value in listed.items() if value is not None and identity}
+    noted: dict[str, Any] = {f"f:{key}": {} for key in listed}
+    fields = {"f:metadata": {"f:labels": ours, "f:annotations": noted}}
+    metadata["managedFields"] = [{"manager": FIELD_MANAGER, "fieldsV1": fields}]
+    metadata["annotations"] = {**(annotations or {}), **listed}
     if terminating:
         metadata["deletionTimestamp"] = NOW
     return observe({"metadata": metadata})
@@ -63,7 +68,7 @@ def namespace(
 def plan_of(
     body: dict[str, Any],
     *present: Namespace,
-    classes: dict[str, TenantClass] | None = None,
+    classes: dict[str, KnownClass] | None = None,
     failures: dict[str, str] | None = None,
     now: str = NOW,
 ) -> Plan:
@@ -89,7 +94,7 @@ def test_a_tenant_that_lists_no_namespaces_gets_one_of_its_own_name() -> None:
     assert action.body["metadata"] == {
         "name": "acme",
         "labels": {"tenantry.dev/tenant": "acme", "app.kubernetes.io/managed-by": "tenantry"},
-        "annotations": {},
+        "annotations": {"tenantry.dev/entry": ""},
     }
 
 
@@ -193,6 +198,13 @@ def test_a_tenant_label_changed_by_hand_is_put_back(label: dict[str, Any]) -> No
 def test_a_managed_by_label_changed_by_hand_is_put_back() -> None:
     present = namespace("acme", managed=())
     changed = replace(present, labels={**present.labels, "app.kubernetes.io/managed-by": "me"})
+    (action,) = plan_of(tenant(), changed).actions
+    assert isinstance(action, ApplyNamespace)
+
+
+def test_both_labels_changed_by_hand_at_once_are_put_back() -> None:
+    others = {"tenantry.dev/tenant": "mallory", "app.kubernetes.io/managed-by": "me"}
+    changed = replace(namespace("acme"), labels=others, managed_labels=frozenset())
     (action,) = plan_of(tenant(), changed).actions
     assert isinstance(action, ApplyNamespace)
 

@@ -198,9 +198,6 @@ def test_a_tenant_whose_class_is_missing_keeps_its_project() -> None:
 
 
 def test_argo_cds_namespace_is_no_tenants_whatever_its_name_and_label() -> None:
-    items = {"items": []}
-    plan = plan_of(tenant(namespaces=items), present=(), namespace="acme-argo")
-    assert plan.actions == ()
     plan = plan_of(tenant(), present=(), namespace="acme")
     assert plan.actions == ()
     assert "it is a system namespace" in condition(plan, "NamespacesReady")["message"]

@@ -75,6 +75,12 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
     assert queue.retry("a", at_least=5) == 5
 
 
+async def test_a_back_off_can_be_kept_short() -> None:
+    queue = Queue(first_retry=0.1, last_retry=300)
+    delays = [queue.retry("a", at_most=30) for _ in range(16)]
+    assert delays[-1] == 30
+
+
 async def test_an_earlier_time_stands_against_a_later_one() -> None:
     queue = Queue()
     queue.add_after("a", 0.01)

@@ -10,7 +10,7 @@ import pytest
 
 from tenantry.errors import KubeError, NotFound, Throttled
 from tenantry.reflector import Key, Reflector, Timing
-from tenantry.resources import NAMESPACES
+from tenantry.resources import CONFIG_MAPS, NAMESPACES
 from tests.support.eventually import eventually
 from tests.unit.scripted_api import ScriptedApi, bookmark, event, namespace, page, scripted, status
 
@@ -112,6 +112,45 @@ async def test_a_watch_refused_with_410_lists_again(tmp_path: Path) -> None:
         run.api.on_watch((410, status(410, "Expired")))
         run.api.on_list(page(namespace("b", 6), version=9))
         await run.reaches("b")
+
+
+async def test_a_kind_that_is_not_served_any_more_keeps_its_items_and_is_listed_anew_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch((404, status(404, "NotFound")))
+        run.api.on_list((404, status(404, "NotFound")))
+        await eventually(lambda: len(run.api.queries) == 4, within=5, what="listing for the third time")
+        assert run.names == ["a"]
+        assert isinstance(run.reflector.error, NotFound)
+        assert "watch" not in run.api.queries[3], "a watch could miss what went with the kind"
+        run.api.on_list(page(namespace("b", 8), version=9))
+        await run.reaches("b")
+        assert run.reflector.error is None
+
+
+async def test_one_namespace_can_be_followed_and_each_turn_of_error_is_told(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (api, kube):
+        told: list[KubeError | None] = []
+        reflector = Reflector(
+            kube,
+            CONFIG_MAPS,
+            transform=_version,
+            on_error=lambda: told.append(reflector.error),
+            namespace="one",
+            timing=QUICK,
+        )
+        api.on_list((404, status(404, "NotFound")), page(version=5))
+        task = asyncio.create_task(reflector.run())
+        try:
+            await eventually(lambda: len(api.queries) == 3, within=5, what="a watch is open")
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    assert [type(error) for error in told] == [NotFound, type(None)]
+    assert api.paths == ["/api/v1/namespaces/one/configmaps"] * 3
 
 
 async def test_a_silent_stream_is_dropped_and_what_it_did_not_tell_is_listed(tmp_path: Path) -> None:

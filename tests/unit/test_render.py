@@ -11,7 +11,7 @@ import yaml
 from tenantry.classes import resolve
 from tenantry.model import TenantClass, parse_class, parse_tenant
 from tenantry.names import slug
-from tenantry.render import RESERVED, ClusterRow, merge_rows, render_row, render_tenant
+from tenantry.render import INPUTS, RESERVED, ClusterRow, merge_rows, render_row, render_tenant
 
 VALID = sorted((Path(__file__).parents[1] / "data/tenants/valid").glob("*.yaml"))
 KEYS = [
@@ -271,5 +271,5 @@ def test_merging_changes_neither_side() -> None:
     assert (json.dumps(tenant.element), json.dumps(row)) == before
 
 
-def test_the_reserved_keys_are_those_of_every_answer_and_argo_cds_own() -> None:
-    assert {*KEYS, "generator", "values"} == RESERVED
+def test_the_reserved_keys_are_those_of_every_answer_and_request_and_argo_cds_own() -> None:
+    assert {*KEYS, *INPUTS, "generator", "values"} == RESERVED

@@ -1,8 +1,9 @@
 """Tenants out of Tenant objects, each with its TenantClass merged in.
 
-An object that can't be used, or whose class is missing, is quarantined with the row that it had: it is there, so it
-must not look as if it had left. Only a deletion takes a Tenant out, and deletions that follow each other closely are
-published together, so that the guard sees how many they are: a CRD that is deleted takes its objects along one by one.
+An object that can't be used, whose class is missing, or whose parameters the class does not accept, is quarantined with
+the row that it had: it is there, so it must not look as if it had left. Only a deletion takes a Tenant out, and
+deletions that follow each other closely are published together, so that the guard sees how many they are: a CRD that is
+deleted takes its objects along one by one.
 """
 
 import asyncio
@@ -13,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenantry.classes import Reason, resolve
+from tenantry.classes import KnownClass, Reason, Resolved, UnusableClass, read_class, resolve
 from tenantry.errors import InvalidTenant, NotFound
 from tenantry.kube import Kube
-from tenantry.model import TenantClass, parse_class, parse_tenant
+from tenantry.model import TenantClass, parse_tenant
 from tenantry.reflector import Key, Reflector, Timing
 from tenantry.render import CLUSTER, ClusterRow, render_tenant
 from tenantry.resources import TENANT_CLASSES, TENANTS
@@ -52,11 +53,12 @@ class ClusterSource:
     def __init__(self, kube: Kube, *, columns: Sequence[str], timing: Timing | None = None) -> None:
         self._columns = tuple(columns)
         self._rows: dict[str, ClusterRow] = {}
-        self._classes: dict[str, TenantClass] = {}
+        self._classes: dict[str, KnownClass] = {}
         self._dirty: set[str] = set()
         self._changed = asyncio.Event()
         self._rejected: Counter[str] = Counter()
         self._problems: dict[str, str] = {}
+        self._published = False
         self._leaving: dict[str, float] = {}
         self._doubted: dict[str, str] = {}
         self._tenants = Reflector(
@@ -68,7 +70,7 @@ class ClusterSource:
             timing=timing,
         )
         self._class_objects = Reflector(
-            kube, TENANT_CLASSES, transform=_reader(parse_class), on_change=self._class_changed, timing=timing
+            kube, TENANT_CLASSES, transform=read_class, on_change=self._class_changed, timing=timing
         )
 
     @property
@@ -118,6 +120,7 @@ class ClusterSource:
             self._leaving.clear()
         read = Read(dict(self._rows), dict(self._rejected), dict(self._problems), dict(self._doubted))
         self._rejected.clear()
+        self._published = True
         return read
 
     def _burst_ends(self) -> float | None:
@@ -136,13 +139,15 @@ class ClusterSource:
         self._dirty.add(key[1])
         self._changed.set()
 
-    def _class_changed(self, key: Key, before: object, after: TenantClass | _Unusable | None) -> None:
+    def _class_changed(self, key: Key, before: object, after: KnownClass | None) -> None:
         match after:
             case TenantClass():
                 self._classes[after.name] = after
             case None:
                 self._classes.pop(key[1], None)
-            case _Unusable(reason=reason):
+            case UnusableClass(name=name, reason=reason):
+                if not isinstance(self._classes.get(name), TenantClass):
+                    self._classes[name] = after
                 self._rejected["invalid_class"] += 1
                 log.warning("a class can't be used; its tenants keep what it lent before", reason=reason)
         self._dirty.update(name for _, name in self._tenants.items)
@@ -160,20 +165,28 @@ class ClusterSource:
         if isinstance(seen, _Unusable):
             self._reject(name, "invalid", seen.reason)
         else:
-            resolved = resolve(seen, self._classes)
-            lacks_class = resolved.problem is not None and resolved.problem.reason is Reason.CLASS_NOT_FOUND
-            if not lacks_class or name not in self._rows:
-                self._rows[name] = render_tenant(resolved, self._columns)
-            if lacks_class and resolved.problem is not None:
-                self._reject(name, "class_not_found", resolved.problem.message)
-            elif self._problems.pop(name, None) is not None:
-                log.info("the tenant is in order again", tenant=name)
+            self._render_resolved(name, resolve(seen, self._classes))
+
+    def _render_resolved(self, name: str, resolved: Resolved) -> None:
+        problem = resolved.problem
+        lacks_class = problem is not None and problem.without_class
+        # What was there when this process started may have Applications, which leaving it out would delete.
+        is_needed = name not in self._rows and (lacks_class or not self._published)
+        if is_needed or not (lacks_class or resolved.parameters_problem):
+            self._rows[name] = render_tenant(resolved, self._columns)
+        if problem is not None and lacks_class:
+            reason = "class_not_found" if problem.reason is Reason.CLASS_NOT_FOUND else "class_unusable"
+            self._reject(name, reason, problem.message)
+        elif resolved.parameters_problem:
+            self._reject(name, "invalid_parameters", resolved.parameters_problem)
+        elif self._problems.pop(name, None) is not None:
+            log.info("the tenant is in order again", tenant=name)
 
     def _reject(self, name: str, reason: str, message: str) -> None:
         self._rejected[reason] += 1
         if self._problems.get(name) != message:
             self._problems[name] = message
-            served = "as it was last usable" if name in self._rows else "not at all"
+            served = "as it was last usable, or as it stands if it never was" if name in self._rows else "not at all"
             log.warning("the tenant is not as it should be", tenant=name, reason=message, served=served)
 
 

@@ -22,6 +22,7 @@ _SETTINGS = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL extra_float_digits = 1",
     "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL lc_monetary = 'C'",
 )
 # A database of the encoding SQL_ASCII holds any bytes, and would fail the whole read for one that is no UTF-8.
 _SERVER = "SELECT pg_is_in_recovery() AS standby, getdatabaseencoding() = 'SQL_ASCII' AS raw"

@@ -47,6 +47,8 @@ class Present:
     digest: str
     content: bytes
     terminating: bool
+    used: bytes = b""
+    """The JSON of `status.used`, which a ResourceQuota has once it was counted; never compared with a wish."""
 
 
 def complete(tenant: str, resource: Resource, body: Mapping[str, Any]) -> Child:
@@ -64,6 +66,7 @@ def observe(resource: Resource, body: Mapping[str, Any]) -> Present:
     metadata = body["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     ours, _ = managed_keys(metadata)
+    used = (body.get("status") or {}).get("used")
     rest = {key: value for key, value in body.items() if key not in ("metadata", "status", "kind", "apiVersion")}
     return Present(
         resource=resource,
@@ -73,6 +76,7 @@ def observe(resource: Resource, body: Mapping[str, Any]) -> Present:
         digest=annotations.get(DIGEST_ANNOTATION, ""),
         content=dump_json({**rest, "metadata": {"labels": labels, "annotations": annotations}}),
         terminating="deletionTimestamp" in metadata,
+        used=dump_json(used, sort_keys=True) if used else b"",
     )
 
 

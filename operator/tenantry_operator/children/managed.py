@@ -1,26 +1,11 @@
-"""What our field manager has written on an object: the only evidence that it is ours, since labels can be copied."""
+"""How an object shows that it is ours: by the labels that everything of a tenant's carries, written by us."""
 
-from collections.abc import Mapping
-from typing import Any
+from tenantry.managed import is_ours, managed_keys
+from tenantry.names import MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL
 
-from tenantry.names import FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL
-
-__all__ = ["identity_labels", "managed_keys"]
+__all__ = ["identity_labels", "is_ours", "managed_keys"]
 
 
 def identity_labels(tenant: str) -> dict[str, str]:
     """Return the labels that everything of a tenant's carries."""
     return {TENANT_LABEL: tenant, MANAGED_BY_LABEL: MANAGED_BY}
-
-
-def managed_keys(metadata: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the keys of the labels, and of the annotations, that our field manager owns."""
-    labels: set[str] = set()
-    annotations: set[str] = set()
-    for entry in metadata.get("managedFields") or ():
-        if entry.get("manager") != FIELD_MANAGER:
-            continue
-        fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
-        for found, field in ((labels, "f:labels"), (annotations, "f:annotations")):
-            found.update(key.removeprefix("f:") for key in fields.get(field) or () if key != ".")
-    return frozenset(labels), frozenset(annotations)

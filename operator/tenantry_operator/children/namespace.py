@@ -13,6 +13,7 @@ from typing import Any
 from tenantry.names import (
     ADOPT_LABEL,
     ARGOCD_NAMESPACE,
+    ENTRY_ANNOTATION,
     MANAGED_BY_LABEL,
     ORPHANED_FROM_LABEL,
     TENANT_LABEL,
@@ -50,9 +51,22 @@ class Namespace:
         return self.labels.get(TENANT_LABEL)
 
     @property
+    def entry(self) -> str | None:
+        """The entry that the namespace is listed under; None when no Tenant has ever listed it.
+
+        Like the tenant's label it counts only where our field manager wrote it. It is what a deletion depends on, so
+        losing it keeps a namespace.
+        """
+        return self.annotations.get(ENTRY_ANNOTATION) if ENTRY_ANNOTATION in self.managed_annotations else None
+
+    @property
     def stray(self) -> bool:
-        """Whether this is one of ours whose tenant label somebody else has changed or taken off."""
-        return MANAGED_BY_LABEL in self.managed_labels and self.owner is None
+        """Whether this is one of ours whose tenant label somebody else has changed or taken off.
+
+        Whoever changes that label may change the other one along with it; then the note of the entry still tells.
+        """
+        ours = MANAGED_BY_LABEL in self.managed_labels or ENTRY_ANNOTATION in self.managed_annotations
+        return ours and self.owner is None
 
 
 def observe(body: dict[str, Any], argocd: str = ARGOCD_NAMESPACE) -> Namespace:
@@ -100,10 +114,12 @@ def stale_patch(present: Namespace, body: Mapping[str, Any]) -> dict[str, Any] |
     """Return the merge patch that removes what we once set and no longer want, None when there is nothing.
 
     Server-side apply alone would leave them: the create call that made the namespace owns them too. An opt-in to
-    adoption ends as well, or it would hand the namespace over again after it was released.
+    adoption ends as well, or it would hand the namespace over again after it was released. Only where no entry lists
+    the namespace it stays: taking it off is how the namespace's owner ends it.
     """
     metadata = body["metadata"]
-    ours = present.managed_labels | {ADOPT_LABEL, ORPHANED_FROM_LABEL}
+    opt_in = {ADOPT_LABEL} if ENTRY_ANNOTATION in metadata["annotations"] else set()
+    ours = present.managed_labels | {ORPHANED_FROM_LABEL} | opt_in
     labels = (ours & set(present.labels)) - set(metadata["labels"])
     annotations = (present.managed_annotations & set(present.annotations)) - set(metadata["annotations"])
     if not labels and not annotations:
@@ -123,8 +139,10 @@ def agrees(present: Namespace, body: Mapping[str, Any]) -> bool:
 
 def release_patch(tenant: str, present: Namespace) -> dict[str, Any]:
     """Return the merge patch that lets go of a namespace: our labels and annotations off, its origin noted."""
+    # Another tenant's name in the opt-in hands the namespace on.
+    opt_in = {ADOPT_LABEL} if present.labels.get(ADOPT_LABEL) == tenant else set()
     labels: dict[str, str | None] = dict.fromkeys(
-        sorted((present.managed_labels | set(identity_labels(tenant))) & set(present.labels))
+        sorted((present.managed_labels | set(identity_labels(tenant)) | opt_in) & set(present.labels))
     )
     labels[ORPHANED_FROM_LABEL] = tenant
     annotations = sorted(present.managed_annotations & set(present.annotations))

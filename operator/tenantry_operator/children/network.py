@@ -4,33 +4,38 @@ The presets restrict only what comes in. A policy for what goes out would have t
 forbid it, and would forbid DNS unless told otherwise; and what goes out to another isolated tenant is stopped there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tenantry.classes import EffectiveSpec
-from tenantry.names import TENANT_LABEL
 from tenantry.policies import Isolation
 from tenantry.resources import NETWORK_POLICIES
 
 __all__ = ["build"]
 
 _PRESET = "tenantry-isolation"
+_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
-def build(spec: EffectiveSpec, tenant: str, namespace: str) -> list[dict[str, Any]]:
-    """Return the NetworkPolicies of one namespace: the preset's, and `tenantry-NAME` for each entry."""
+def build(spec: EffectiveSpec, namespace: str, own: Collection[str]) -> list[dict[str, Any]]:
+    """Return the NetworkPolicies of one namespace: the preset's, and `tenantry-NAME` for each entry.
+
+    `own`: the tenant's namespaces.
+    """
     bodies = []
     if spec.isolation is not Isolation.NONE:
-        allowed = [{"from": [_peer(spec.isolation, tenant)]}]
+        allowed = [{"from": [_peer(spec.isolation, own)]}]
         preset = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": allowed}
         bodies.append(_body(_PRESET, namespace, preset))
     bodies += [_body(f"tenantry-{entry.name}", namespace, _spelled_out(entry.spec)) for entry in spec.network_policies]
     return bodies
 
 
-def _peer(isolation: Isolation, tenant: str) -> dict[str, Any]:
+def _peer(isolation: Isolation, own: Collection[str]) -> dict[str, Any]:
     if isolation is Isolation.TENANT:
-        return {"namespaceSelector": {"matchLabels": {TENANT_LABEL: tenant}}}
+        # By name, which the API server itself writes; the tenant's label can be put on any namespace by hand.
+        among = {"key": _NAME_LABEL, "operator": "In", "values": sorted(own)}
+        return {"namespaceSelector": {"matchExpressions": [among]}}
     return {"podSelector": {}}
 
 

@@ -7,12 +7,12 @@ nothing leaks while several namespaces grow at once or while the operator is awa
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tenantry.classes import EffectiveSpec, TenantNamespace
+from tenantry.classes import EffectiveSpec, Resolved, TenantNamespace
 from tenantry.policies import QuotaScope
 from tenantry.quantities import Quantity, parse, total
 from tenantry.resources import RESOURCE_QUOTAS
 
-__all__ = ["NAME", "build", "overdraft"]
+__all__ = ["NAME", "add_up", "build", "ceiling", "excess", "overdraft", "overlimit"]
 
 NAME = "tenantry"
 """The name of the ResourceQuota in each namespace."""
@@ -38,6 +38,51 @@ def overdraft(spec: EffectiveSpec, namespaces: Sequence[TenantNamespace]) -> str
     )
 
 
+def excess(resolved: Resolved) -> str:
+    """Return by how much all the tenant's namespaces together would have more than its class allows, empty if not.
+
+    Under scope Tenant its total counts; what the total does not name, and all under scope Namespace, is added up.
+    """
+    spec = resolved.spec
+    excesses = []
+    for resource, limit in _read(resolved.limits.resource_quotas.hard).items():
+        shares = {found.name: _share(spec, found).get(resource) for found in resolved.namespaces}
+        whole = spec.quota.get(resource) if spec.quota_scope is QuotaScope.TENANT else None
+        unlimited = [name for name, share in shares.items() if share is None]
+        if whole is None and unlimited:
+            excesses.append(f"no {resource} is named for {', '.join(unlimited)}, where at most {limit} is allowed")
+            continue
+        parts = [parse(share) for share in shares.values() if share is not None]
+        asked = total(parts) if whole is None else parse(whole)
+        if asked.millis > limit.millis:
+            more = Quantity(asked.millis - limit.millis, limit.form)
+            excesses.append(f"{resource} {asked} is {more} more than the {limit} that is allowed")
+    return f"over the limits of TenantClass {resolved.class_name}: {'; '.join(excesses)}" if excesses else ""
+
+
+def overlimit(resolved: Resolved) -> str:
+    """Return what to say when the tenant asks for more than its class allows; empty when it does not."""
+    if not (over := excess(resolved)):
+        return ""
+    return (
+        f"resourceQuotas: {over}; change resourceQuotas.hard or the resourceQuota of entries of namespaces.items; "
+        "until then no quota is changed and no namespace is added"
+    )
+
+
+def ceiling(spec: EffectiveSpec, namespaces: Sequence[TenantNamespace]) -> dict[str, Quantity]:
+    """Return what the namespaces, all of the tenant's, may use together, by resource name."""
+    if spec.quota_scope is QuotaScope.TENANT:
+        return _read(spec.quota)
+    return add_up([_read(_share(spec, namespace)) for namespace in namespaces])
+
+
+def add_up(amounts: Sequence[Mapping[str, Quantity]]) -> dict[str, Quantity]:
+    """Return the sums by resource name; where one lacks a resource, it adds nothing to it."""
+    resources = {resource for each in amounts for resource in each}
+    return {resource: total([each[resource] for each in amounts if resource in each]) for resource in resources}
+
+
 def build(spec: EffectiveSpec, namespace: TenantNamespace) -> list[dict[str, Any]]:
     """Return the ResourceQuota of one namespace, or none where it has no limit."""
     hard = {resource: str(amount) for resource, amount in sorted(_read(_share(spec, namespace)).items())}
@@ -53,8 +98,8 @@ def build(spec: EffectiveSpec, namespace: TenantNamespace) -> list[dict[str, Any
 
 
 def _share(spec: EffectiveSpec, namespace: TenantNamespace) -> _Hard:
-    if spec.quota_scope is QuotaScope.NAMESPACE or spec.items is None:
-        # The single namespace that no entry describes has nobody to share with.
+    if spec.quota_scope is QuotaScope.NAMESPACE or namespace.entry == "":
+        # The single namespace that no entry describes has nobody to share with; what joins it unlisted gets no part.
         return spec.quota if namespace.quota is None else namespace.quota
     return {**dict.fromkeys(spec.quota, 0), **(namespace.quota or {})}
 

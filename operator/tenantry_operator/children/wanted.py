@@ -28,19 +28,25 @@ class Wanted:
 def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str = ARGOCD_NAMESPACE) -> Wanted:
     """Return what the tenant should have in those of its namespaces that are named, namespace by namespace.
 
-    The problems are those of the whole tenant, whichever namespaces are named. `argocd`: where Argo CD is.
+    Those that are named are the tenant's own; the problems are those of all that it asks for. `argocd`: where Argo CD
+    is.
     """
     tenant, spec, all_namespaces = resolved.tenant, resolved.spec, namespaces_of(resolved)
-    own = frozenset(found.name for found in all_namespaces if not is_system_namespace(found.name, argocd))
-    overdraft = quota.overdraft(spec, all_namespaces)
+    # What is asked for and refused is somebody else's, however it is called.
+    own = frozenset(
+        found.name
+        for found in all_namespaces
+        if found.name in namespaces and not is_system_namespace(found.name, argocd)
+    )
+    refusals = [refusal for refusal in (quota.overdraft(spec, all_namespaces), quota.overlimit(resolved)) if refusal]
     bodies: list[tuple[Resource, dict[str, Any]]] = []
     for namespace in all_namespaces:
         if namespace.name not in namespaces:
             continue
-        if not overdraft:
+        if not refusals:
             bodies += [(RESOURCE_QUOTAS, body) for body in quota.build(spec, namespace)]
         bodies += [(LIMIT_RANGES, body) for body in limits.build(spec, namespace.name)]
-        bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, tenant.name, namespace.name)]
+        bodies += [(NETWORK_POLICIES, body) for body in network.build(spec, namespace.name, own)]
         bindings = access.build(tenant.spec.owners, spec, namespace=namespace.name, own=own)
         bodies += [(ROLE_BINDINGS, body) for body in bindings]
         if spec.app_project is not None and spec.app_project.impersonation:
@@ -48,8 +54,8 @@ def wanted_children(resolved: Resolved, namespaces: Sequence[str], argocd: str =
     return Wanted(
         bodies=tuple(bodies),
         problems=(
-            *([(RESOURCE_QUOTAS, overdraft)] if overdraft else []),
+            *((RESOURCE_QUOTAS, refusal) for refusal in refusals),
             *((ROLE_BINDINGS, refusal) for refusal in access.refusals(tenant.spec.owners, spec, own)),
         ),
-        kept=frozenset({RESOURCE_QUOTAS} if overdraft else ()),
+        kept=frozenset({RESOURCE_QUOTAS} if refusals else ()),
     )

@@ -1,0 +1,39 @@
+"""Divides tenants among several ApplicationSets, for those that are too large for one.
+
+Rendezvous hashing: a tenant belongs to the shard with the highest score for its name. So one more shard takes tenants
+from each of the others and moves none between those, and no tenant's shard depends on which other tenants there are.
+The scores must never change: moving a tenant from one ApplicationSet to another deletes its Application.
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["MOST_SHARDS", "Shard", "shard_of"]
+
+MOST_SHARDS = 256
+
+_SCORES = struct.Struct(">8Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part `index`, from 0, of `count` parts."""
+
+    index: int
+    count: int
+
+    def has(self, name: str) -> bool:
+        """Whether the tenant of this name belongs to it."""
+        return shard_of(name, self.count) == self.index
+
+
+@lru_cache(maxsize=2**18)
+def shard_of(name: str, count: int) -> int:
+    """Return the index of the shard, of `count`, that a tenant belongs to."""
+    scores: list[int] = []
+    while len(scores) < count:
+        # One digest holds the scores of eight shards.
+        scores += _SCORES.unpack(hashlib.blake2b(name.encode(), salt=len(scores).to_bytes(16, "big")).digest())
+    return max(range(count), key=scores.__getitem__)
