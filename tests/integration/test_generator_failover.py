@@ -97,6 +97,25 @@ async def test_a_standby_that_lags_is_never_read_though_it_is_named_first(pair: 
         assert {len(read.rows) for read in follower.reads} == {11}
 
 
+async def test_a_row_that_is_lost_because_the_promoted_server_lagged_is_doubted(pair: Pair) -> None:
+    lagging = pair.standby.dsn(NAME)
+    async with following(pair.dsn, timing=replace(SHIPPED, poll=0.2)) as follower:
+        await first_read(follower)
+        await execute(lagging, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        no_receiver = "SELECT count(*) = 0 FROM pg_stat_wal_receiver"
+        await eventually(lambda: value(lagging, no_receiver), within=10, what="the standby no longer receives")
+        await execute(pair.primary.dsn(NAME), INSERT)
+        await eventually(lambda: "hooli" in follower.names, within=10, what="a row that only the primary has")
+        pair.primary.stop()
+        await execute(lagging, "SELECT pg_promote()")
+        await eventually(lambda: len(follower.names) == 10, within=20, what="the promoted server lacks it twice")
+        assert follower.source.problem is None
+        assert "gone back in time" in follower.reads[-1].doubted["hooli"]
+        await execute(lagging, INSERT)
+        await eventually(lambda: "hooli" in follower.names, within=10, what="the row is back")
+        assert follower.reads[-1].doubted == {}
+
+
 async def test_a_host_that_swallows_packets_does_not_keep_the_next_one_from_being_tried(pair: Pair) -> None:
     silent = Proxy(pair.primary.port)
     silent.mute = True

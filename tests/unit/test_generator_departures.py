@@ -109,6 +109,20 @@ def test_a_tenant_that_is_quarantined_from_the_first_read_on_is_told_and_not_pub
     assert (set(state.rows), set(state.quarantined)) == (set("b"), set("a"))
 
 
+def test_what_a_server_lacks_that_went_back_in_time_is_doubted_until_it_returns() -> None:
+    def at(position: int | None, names: str, connection: int) -> Reading:
+        return replace(reading(names, connection=connection, at=connection * 5), position=position)
+
+    state = settle(settle(None, at(900, "abc", 1)), at(None, "ab", 2))
+    assert (set(state.absent), state.doubted) == ({"c"}, {}), "a read that doesn't tell proves nothing"
+    state = settle(state, at(800, "a", 3))
+    assert set(state.doubted) == {"b"}, "c was missed before"
+    state = settle(state, at(810, "a", 4))
+    assert (set(state.rows), set(state.doubted)) == ({"a"}, {"b"}), "it is told for as long as it is missing"
+    assert settle(state, at(820, "ab", 5)).doubted == {}
+    assert settle(state, at(809, "", 5)).doubted.keys() == {"a", "b"}
+
+
 def test_a_read_without_absences_is_published_as_it_is() -> None:
     read = reading("abc", connection=2, at=5)
     assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, read.rows)

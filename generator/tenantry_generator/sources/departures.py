@@ -19,6 +19,7 @@ __all__ = ["APART", "Absence", "Column", "Identity", "Reading", "State", "differ
 APART = 1.0
 """Seconds, at least, from the end of the first read that lacks a row to the start of the one that confirms it."""
 
+_WENT_BACK = "the server that lacks it has gone back in time: it was restored from a backup, or lagged when promoted"
 _ACCEPT = "restart the generator to accept it"
 
 
@@ -57,7 +58,8 @@ class Identity:
 class Reading:
     """A complete read of the primary: over which connection, and from when to when by a clock that never goes back.
 
-    `quarantined`: why a tenant that was read is not among the rows.
+    `quarantined`: why a tenant that was read is not among the rows. `position`: how far the server's write-ahead log
+    was, in bytes; None where it doesn't tell.
     """
 
     rows: Mapping[str, Row]
@@ -66,6 +68,7 @@ class Reading:
     started: float
     ended: float
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +83,22 @@ class Absence:
 class State:
     """What to publish: the last read, and of the rows that it lacks those that have not left yet (`absent`).
 
-    `quarantined` tenants have their last good row, if there was one.
+    `quarantined` tenants have their last good row, if there was one. `doubted`: tenants that the server lacked when it
+    had gone back in time, until they return, each with the reason.
     """
 
     identity: Identity
     rows: Mapping[str, Row]
     absent: Mapping[str, Absence] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    doubted: Mapping[str, str] = field(default_factory=dict)
+    position: int | None = None
 
 
 def settle(state: State | None, reading: Reading) -> State:
     """Return the state after a reading that `difference` has nothing against; None is before the first."""
     if state is None:
-        return State(reading.identity, reading.rows, quarantined=reading.quarantined)
+        return State(reading.identity, reading.rows, quarantined=reading.quarantined, position=reading.position)
     rows = dict(reading.rows)
     quarantined = dict(reading.quarantined)
     absent = {}
@@ -105,7 +111,11 @@ def settle(state: State | None, reading: Reading) -> State:
     rows.update((name, state.rows[name]) for name in absent.keys() | quarantined.keys() if name in state.rows)
     # The right to read the system_identifier may come and go; what was known once is still compared.
     known = replace(reading.identity, system=reading.identity.system or state.identity.system)
-    return State(known, rows, absent, quarantined)
+    doubted = {name: why for name, why in state.doubted.items() if name not in reading.rows}
+    if state.position is not None and reading.position is not None and reading.position < state.position:
+        doubted.update(dict.fromkeys(absent, _WENT_BACK))
+    position = state.position if reading.position is None else reading.position
+    return State(known, rows, absent, quarantined, doubted, position)
 
 
 def look_again(state: State) -> float | None:

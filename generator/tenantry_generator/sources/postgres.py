@@ -22,7 +22,7 @@ from tenantry_generator.sources import Read
 from tenantry_generator.sources.departures import Reading, State, difference, look_again, other, settle
 from tenantry_generator.sources.postgres_connect import Connector, disconnect
 from tenantry_generator.sources.postgres_errors import FAILURES, explain
-from tenantry_generator.sources.postgres_read import read_table, standby
+from tenantry_generator.sources.postgres_read import read_position, read_table, standby
 from tenantry_generator.sources.table import Record, Rendering, render
 
 __all__ = ["CHANNEL", "PostgresSource", "Timing"]
@@ -69,6 +69,7 @@ class PostgresSource:
         self._reported: tuple[object, ...] = (0, {})
         self._may_listen = True
         self._told_of_system = False
+        self._tells_position = True
         self.problem: str | None = None
         self.read_at: float | None = None
 
@@ -120,18 +121,28 @@ class PostgresSource:
             self._wake.clear()
             started = clock()
             async with asyncio.timeout(self._timing.read):
+                position = await self._position(connection)
                 identity, records = await read_table(connection, self._database, self._table)
             rendering = render(records, self._table.columns, self._rendered)
             read = rendering.read
-            state = self._settle(Reading(read.rows, identity, number, started, clock(), read.quarantined))
+            state = self._settle(Reading(read.rows, identity, number, started, clock(), read.quarantined, position))
             self._accept(rendering, state)
             backoff.reset()
-            publish(Read(state.rows, read.rejected, state.quarantined))
+            publish(Read(state.rows, read.rejected, state.quarantined, state.doubted))
             # However fast the table changes, at most half of the time goes into reading it.
             await asyncio.sleep(clock() - started)
             await self._wait(connection, look_again(state))
             if other(state, connection=number, now=clock()):
                 return
+
+    async def _position(self, connection: asyncpg.Connection) -> int | None:
+        if not self._tells_position:
+            return None
+        position = await read_position(connection)
+        if position is None and not await connection.fetchval("SELECT pg_is_in_recovery()"):
+            self._tells_position = False
+            log.warning("the server does not tell how far it is: that it went back in time will not be noticed")
+        return position
 
     async def _wait(self, connection: asyncpg.Connection, again: float | None) -> None:
         """Wait for a change, for the next poll, or for the time at which an absent row is looked for again."""

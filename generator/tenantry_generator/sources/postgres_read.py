@@ -9,7 +9,7 @@ from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources.departures import Column, Identity
 from tenantry_generator.sources.table import Record, decode, qualified, select
 
-__all__ = ["read_table", "standby"]
+__all__ = ["read_position", "read_table", "standby"]
 
 _PAGE = 1000
 _SETTINGS = (
@@ -43,6 +43,21 @@ WHERE attrelid = $1 AND attname = ANY ($2::text[]) AND NOT attisdropped ORDER BY
 """
 _MAY_READ_SYSTEM = "SELECT has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE')"
 _SYSTEM = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+
+
+async def read_position(connection: asyncpg.Connection) -> int | None:
+    """Return how far the primary's write-ahead log is written for good, in bytes; None where it doesn't tell.
+
+    It goes back only on a server that was restored from a backup or promoted while it lagged. Some hosted databases
+    refuse the function.
+    """
+    try:
+        position = await connection.fetchval("SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint")
+    except asyncpg.PostgresError:
+        if connection.is_closed():
+            raise
+        return None
+    return int(position)
 
 
 async def read_table(connection: asyncpg.Connection, database: Database, table: Table) -> tuple[Identity, list[Record]]:
