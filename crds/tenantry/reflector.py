@@ -3,8 +3,9 @@
 The rules are client-go's: the first and every later list is complete or is thrown away, a list replaces the cache and
 so finds what was deleted while nobody watched, the watch goes on from the last resourceVersion (bookmarks move it),
 and a stream that falls silent is dropped. Two more, because a short answer from here would delete Applications: a list
-whose resourceVersion is lower than one already seen is refused, and the kind is listed again every so often even if
-all seems well, since a watch cache can lose a DELETE for good (kubernetes/kubernetes#123072).
+whose resourceVersion is lower than one already seen is refused until it is certain that the API server was restored
+from a backup (docs/adr/0016), and the kind is listed again every so often even if all seems well, since a watch cache
+can lose a DELETE for good (kubernetes/kubernetes#123072).
 """
 
 import asyncio
@@ -25,6 +26,9 @@ __all__ = ["Key", "Reflector", "Timing"]
 log = get_logger(__name__)
 
 T = TypeVar("T")
+_CERTAIN = 3
+"""So many lists in a row must have gone back in time before one of them is taken."""
+
 Key = tuple[str, str]
 """(namespace, or "" for a cluster-scoped object; name)"""
 
@@ -45,7 +49,8 @@ class Reflector(Generic[T]):
     `transform` gets an object's JSON and returns what to keep; it must not fail. `on_change(key, before, after)` is
     called for every difference, None standing for absent; `synced` is set after the first complete list. `error` is why
     the cache may be behind, None while the watch is healthy; the items stay as they were last seen. `on_error()` is
-    called whenever a list or watch failed, and when all is well again. `namespace`: None is all of them.
+    called whenever a list or watch failed, and when all is well again. `on_restored(missing)` is called with what a
+    restored API server no longer has, before `on_change` is for each of them. `namespace`: None is all of them.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Reflector(Generic[T]):
         transform: Callable[[dict[str, Any]], T],
         on_change: Callable[[Key, T | None, T | None], None] | None = None,
         on_error: Callable[[], None] | None = None,
+        on_restored: Callable[[frozenset[Key]], None] | None = None,
         namespace: str | None = None,
         label_selector: str | None = None,
         timing: Timing | None = None,
@@ -66,12 +72,14 @@ class Reflector(Generic[T]):
         self._transform = transform
         self._on_change = on_change
         self._on_error = on_error
+        self._on_restored = on_restored
         self._namespace = namespace
         self._label_selector = label_selector
         self._timing = timing or Timing()
         self._items: dict[Key, T] = {}
         self._versions: dict[Key, int] = {}
         self._seen = 0
+        self._older_lists = 0
         self._listed_at = float("-inf")
         self._must_list = True
         self.items: Mapping[Key, T] = MappingProxyType(self._items)
@@ -97,8 +105,9 @@ class Reflector(Generic[T]):
                 pause = backoff.next()
             except KubeError as error:
                 self._report(error)
-                # The kind is not served: should it come back, it may be without the objects that it had.
-                self._must_list = self._must_list or isinstance(error, NotFound)
+                # The kind is not served: should it come back, it may be without the objects that it had. And a restored
+                # API server keeps a watch from a resourceVersion that it has not reached yet open, and silent.
+                self._must_list = self._must_list or isinstance(error, NotFound) or self._silent
                 pause = backoff.next()
                 if isinstance(error, Throttled) and error.retry_after is not None:
                     pause = max(pause, error.retry_after)
@@ -116,6 +125,10 @@ class Reflector(Generic[T]):
         """Take out an object that a request just deleted, or found gone, unless a newer version has been seen."""
         if self._versions.get(key) == int(resource_version):
             self._drop(key)
+
+    @property
+    def _silent(self) -> bool:
+        return self._now() - self.last_activity > 0.8 * self._timing.silence
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -143,16 +156,37 @@ class Reflector(Generic[T]):
         ):
             seen = int(page["metadata"]["resourceVersion"])
             found += page["items"]
+        self._check_age(seen)
         if seen < self._seen:
-            raise Unavailable(
-                f"LIST {self._resource.plural}: refused, its resourceVersion {seen} is older than {self._seen}, "
-                "which was seen before; was the API server restored from a backup? Then restart this process"
-            )
+            self._go_back(found)
         self._replace(found, seen)
         self._must_list = False
         self._listed_at = self._now()
         self._healthy()
         self.synced.set()
+
+    def _check_age(self, seen: int) -> None:
+        """Raise Unavailable for a list that is older than what was seen, but for the last of enough in a row."""
+        self._older_lists = self._older_lists + 1 if seen < self._seen else 0
+        if 0 < self._older_lists < _CERTAIN:
+            raise Unavailable(
+                f"LIST {self._resource.plural}: refused, its resourceVersion is lower than one seen before; "
+                "was the API server restored from a backup?"
+            )
+
+    def _go_back(self, found: list[dict[str, Any]]) -> None:
+        """Forget how new things were: the API server has come back with an older state, and goes on from there."""
+        missing = frozenset(self._items.keys() - {_key(body) for body in found})
+        log.error(
+            "the API server was restored from a backup: its older state is taken",
+            kind=self._resource.kind,
+            before=self._seen,
+            missing=len(missing),
+        )
+        if self._on_restored is not None:
+            self._on_restored(missing)
+        self._versions = dict.fromkeys(self._versions, -1)
+        self._older_lists = 0
 
     def _replace(self, found: list[dict[str, Any]], seen: int) -> None:
         present = {_key(body) for body in found}

@@ -16,6 +16,7 @@ __all__ = [
     "LIMIT_RANGES",
     "NAMESPACES",
     "NETWORK_POLICIES",
+    "PODS",
     "RESOURCE_QUOTAS",
     "ROLE_BINDINGS",
     "SECRETS",
@@ -58,6 +59,7 @@ TENANTS = Resource(GROUP, VERSION, "tenants", "Tenant", namespaced=False)
 TENANT_CLASSES = Resource(GROUP, VERSION, "tenantclasses", "TenantClass", namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")

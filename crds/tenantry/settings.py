@@ -4,8 +4,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tenantry.errors import SettingsError
+from tenantry.names import is_dns_label
 
-__all__ = ["Environment"]
+__all__ = ["Environment", "pod_namespace"]
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Environment:
@@ -47,6 +50,15 @@ class Environment:
             raise SettingsError(name, held, "the path of an existing directory")
         return Path(held)
 
+    def namespace(self, name: str) -> str | None:
+        """Return the name of a namespace, or None when unset."""
+        held = self._values.get(name)
+        if not held:
+            return None
+        if not is_dns_label(held):
+            raise SettingsError(name, held, "the name of a namespace")
+        return held
+
     def bind(self, name: str, default: str) -> tuple[str, int]:
         """Return (host, port) of a listening address such as `0.0.0.0:4355` or `[::]:4355`."""
         held = self.text(name, default)
@@ -54,3 +66,8 @@ class Environment:
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
             raise SettingsError(name, held, "HOST:PORT, for example 0.0.0.0:4355")
         return host.strip("[]"), int(port)
+
+
+def pod_namespace() -> str | None:
+    """Return the namespace of the pod that this process runs in; None outside a pod, or without a ServiceAccount."""
+    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.is_file() else None

@@ -10,8 +10,11 @@ from importlib.metadata import version
 
 from aiohttp import web
 
+from tenantry.credentials import load_credentials
 from tenantry.errors import SettingsError
+from tenantry.identity import process_identity
 from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.lease import Elector
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
@@ -19,6 +22,8 @@ from tenantry_generator.app import make_app
 from tenantry_generator.auth import Tokens
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.role import LEASE, Role
+from tenantry_generator.role_label import RoleLabel
 from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
 from tenantry_generator.sources.postgres import PostgresSource
@@ -65,14 +70,28 @@ async def _serve(settings: Settings) -> None:
         if POSTGRES in settings.sources:
             database = PostgresSource(settings.database, settings.table)
         publisher = Publisher(cluster=cluster, database=database, metrics=metrics)
-        app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns)
+        role = await _role(settings, stack)
+        metrics.answering.set_function(role.answering)
+        app = make_app(publisher=publisher, tokens=tokens, metrics=metrics, columns=columns, why_not=role.why_not)
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )
         await stack.enter_async_context(serving(runner, (settings.host, settings.port)))
         log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
-        await stop.wait()
+        async with role.holding():
+            await stop.wait()
         log.info("stopping")
+
+
+async def _role(settings: Settings, stack: AsyncExitStack) -> Role:
+    if (namespace := settings.lease_namespace) is None:
+        return Role(None)
+    # Connections of its own: however busy the others are, the Lease can be renewed.
+    kube = await stack.enter_async_context(Kube(await load_credentials(), connections=2))
+    identity = process_identity((settings.host, settings.port))
+    elector = Elector(kube, namespace=namespace, name=LEASE, identity=identity)
+    label = RoleLabel(kube, namespace=namespace, pod=settings.pod_name) if settings.pod_name else None
+    return Role(elector, show=label.keep if label is not None else None)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ body whose length is not known before it starts.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -36,16 +37,23 @@ _BODY_DEADLINE = 10.0
 _PUBLISHER = web.AppKey("publisher", Publisher)
 _TOKENS = web.AppKey("tokens", Tokens)
 _METRICS = web.AppKey("metrics", Metrics)
+_WHY_NOT = web.AppKey[Callable[[], str]]("why_not")
 _ACCEPTED = web.AppKey[Collection[str]]("accepted")
 _APPLICATIONSET = web.RequestKey("applicationset", str)
 
 
-def make_app(*, publisher: Publisher, tokens: Tokens, metrics: Metrics, columns: Sequence[str]) -> web.Application:
-    """Return the application; while it runs it follows the publisher's sources."""
+def make_app(
+    *, publisher: Publisher, tokens: Tokens, metrics: Metrics, columns: Sequence[str], why_not: Callable[[], str]
+) -> web.Application:
+    """Return the application; while it runs it follows the publisher's sources.
+
+    `why_not` says why this replica must not answer now, "" when it may.
+    """
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_measure, _say_what_failed])
     app[_PUBLISHER] = publisher
     app[_TOKENS] = tokens
     app[_METRICS] = metrics
+    app[_WHY_NOT] = why_not
     app[_ACCEPTED] = accepted_parameters(columns)
     app.router.add_post(GETPARAMS, _getparams)
     app.router.add_get("/healthz", _healthz)
@@ -60,7 +68,10 @@ async def _getparams(request: web.Request) -> web.Response:
     call = parse_request(await _body(request), request.headers.get("Content-Type"))
     request[_APPLICATIONSET] = call.applicationset
     query = parse_query(call.parameters, request.app[_ACCEPTED])
-    return _json(200, request.app[_PUBLISHER].current().answer(query))
+    why_not = request.app[_WHY_NOT]
+    if why := why_not():
+        raise NotReady(why)
+    return _Answer(request.app[_PUBLISHER].current().answer(query), why_not)
 
 
 async def _body(request: web.Request) -> bytes:
@@ -120,6 +131,23 @@ async def _say_what_failed(request: web.Request, handler: Handler) -> web.Stream
         # The outermost handler: an answer with a message is of more use than a closed connection.
         log.exception("answering failed unexpectedly", path=request.path)
         return _json(500, encode_message("internal error; the generator's log has the details"))
+
+
+class _Answer(web.Response):
+    """A 200 that looks once more, right before its first byte, whether this replica may still give it.
+
+    The process may have been stopped since, for longer than its Lease lasts.
+    """
+
+    def __init__(self, body: bytes, why_not: Callable[[], str]) -> None:
+        super().__init__(status=200, body=body, content_type="application/json")
+        self._why_not = why_not
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if why := self._why_not():
+            self.set_status(503)
+            self.body = encode_message(why)
+        return await super().prepare(request)
 
 
 def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:

@@ -5,7 +5,11 @@
         ├── SourceError      a source can't be read completely: nothing of this read may be used
         ├── Refused          the caller's request gets no answer: 4xx
         ├── NotReady         there is no answer that would be safe to give yet: 503
-        └── AssemblyError    an answer that is not what it ought to be was not sent: 500
+        ├── AssemblyError    an answer that is not what it ought to be was not sent: 500
+        └── RecordError      the record of what was served can't be used
+            ├── RecordUnavailable   it can't be read or written now: try again
+            ├── RecordCorrupt       it is there and not whole: a person must restore or delete it
+            └── RecordConflict      somebody else writes it: this process must not answer
 
 Argo CD copies the message of an answer that is no success into the ApplicationSet's status, and older versions look at
 the ApplicationSet again whenever that text changes; so no message holds an id, a time or a counter.
@@ -15,7 +19,17 @@ from collections.abc import Mapping
 
 from tenantry.errors import TenantryError
 
-__all__ = ["AssemblyError", "GeneratorError", "NotReady", "Refused", "SourceError"]
+__all__ = [
+    "AssemblyError",
+    "GeneratorError",
+    "NotReady",
+    "RecordConflict",
+    "RecordCorrupt",
+    "RecordError",
+    "RecordUnavailable",
+    "Refused",
+    "SourceError",
+]
 
 
 class GeneratorError(TenantryError):
@@ -41,3 +55,19 @@ class NotReady(GeneratorError):
 
 class AssemblyError(GeneratorError):
     """The bytes of an answer don't add up to the rows that it was to hold."""
+
+
+class RecordError(GeneratorError):
+    """The record of what was served can't be read or written; the text names the object and what to do."""
+
+
+class RecordUnavailable(RecordError):
+    """Nothing is known about what is kept, or nothing was written; the same call may succeed later."""
+
+
+class RecordCorrupt(RecordError):
+    """A part of the record is missing or not what was written. It is not the same as having no record."""
+
+
+class RecordConflict(RecordError):
+    """Somebody else has written since this process last read or wrote the record."""

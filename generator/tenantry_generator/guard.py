@@ -8,7 +8,7 @@ flow on. A hold does not wear off; only the tenant's return ends it.
 Pure: time comes in as an argument, and a state is never changed but replaced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -39,17 +39,18 @@ class State(Generic[T]):
     served: tuple[tuple[float, int], ...] = ()
 
 
-def admit(state: State[T], read: Mapping[str, T], *, now: float) -> State[T]:
+def admit(state: State[T], read: Mapping[str, T], *, now: float, doubted: Collection[str] = frozenset()) -> State[T]:
     """Return the state after a complete `read` at `now`, in seconds of a clock that never goes back.
 
     Either all departures of a read are let go or all are held. They are held when the read is empty, while a hold
-    stands, and when with those let go in the window before they exceed the limit.
+    stands, when one of them is `doubted`, and when with those let go in the window before they exceed the limit.
     """
     missing = state.rows.keys() - read.keys()
     departed = tuple(entry for entry in state.departed if entry[0] > now - WINDOW)
     total = sum(count for _, count in departed) + len(missing)
     still_held = state.held & missing
-    hold = bool(missing) and (not read or bool(still_held) or total > _limit(state, now))
+    doubtful = not missing.isdisjoint(doubted)
+    hold = bool(missing) and (not read or bool(still_held) or doubtful or total > _limit(state, now))
     rows = dict(read)
     if hold:
         rows.update((name, state.rows[name]) for name in missing)

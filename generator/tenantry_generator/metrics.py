@@ -28,6 +28,9 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10),
             registry=registry,
         )
+        self.answering = Gauge(
+            "tenantry_answering", "1 while this replica answers; 0 while it stands by.", registry=registry
+        )
         self.source_up = Gauge(
             "tenantry_source_up", "1 while the source is read without errors.", by_source, registry=registry
         )

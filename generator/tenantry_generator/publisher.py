@@ -16,7 +16,7 @@ from tenantry_generator.guard import State, admit
 from tenantry_generator.merge import merge, shadowed
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.snapshot import Snapshot, build_snapshot
-from tenantry_generator.sources import Read, Source
+from tenantry_generator.sources import Read, Source, kept
 
 __all__ = ["Publisher"]
 
@@ -71,7 +71,8 @@ class _Feed(Generic[T]):
 
     def _take(self, read: Read[T]) -> None:
         before: State[T] = State() if self._state is None else self._state
-        self._state = admit(before, read.rows, now=asyncio.get_running_loop().time())
+        rows = kept(read, before.rows)
+        self._state = admit(before, rows, now=asyncio.get_running_loop().time(), doubted=read.doubted.keys())
         self._metrics.guard_held.labels(self.name).set(len(self._state.held))
         for reason, count in read.rejected.items():
             self._metrics.rows_rejected.labels(self.name, reason).inc(count)

@@ -5,14 +5,14 @@ A wrong value ends the process before it serves anything, with one line; a secre
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tenantry.errors import SettingsError
 from tenantry.render import CLUSTER, POSTGRES, RESERVED, STATUS
-from tenantry.settings import Environment
+from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["HELP", "Database", "Settings", "Table", "load_settings", "usable_token"]
 
@@ -22,6 +22,9 @@ environment variables:
   TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change;
                            one of AUTH_TOKEN and TENANTRY_TOKEN_DIR is required
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
+  TENANTRY_LEASE_NAMESPACE namespace of the Lease that lets one generator at a time answer (default, where cluster is a
+                           source: the pod's own; outside a pod: no Lease, and there must be no second generator)
+  TENANTRY_POD_NAME        the pod to label while it answers; a Service can select it (default: none is labelled)
   TENANTRY_BIND            HOST:PORT to listen on (default: 0.0.0.0:4355)
   KUBECONFIG               the cluster; unset in a pod
   DB_HOST, DB_PORT         Postgres (default: localhost, 5432)
@@ -38,13 +41,15 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAME = "letters, digits and _, not starting with a digit, written as the catalog has it"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _HIDDEN = "(hidden)"
+_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """How to reach Postgres: `arguments` are those of asyncpg.connect; the rest is for messages.
+    """How to reach Postgres: `arguments` are those of asyncpg.connect; the rest but `hosts` is for messages.
 
-    `user_setting`, `name_setting` and `address_setting` are the variables to look at when that part is wrong.
+    `user_setting`, `name_setting` and `address_setting` are the variables to look at when that part is wrong. `hosts`:
+    each host and port where there are several, one of which is the primary.
     """
 
     arguments: Mapping[str, str | int | None] = field(repr=False)
@@ -54,6 +59,7 @@ class Database:
     user_setting: str
     name_setting: str
     address_setting: str
+    hosts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used."""
+    """Everything that the process is told from outside. `auth_token` is None when only `token_dir` is used.
+
+    `lease_namespace` is None where there is no Lease, `pod_name` where there is no pod to label.
+    """
 
     auth_token: str | None = field(repr=False)
     token_dir: Path | None
     sources: tuple[str, ...]
     host: str
     port: int
+    lease_namespace: str | None
+    pod_name: str | None
     database: Database
     table: Table
 
@@ -97,6 +108,8 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         sources=sources,
         host=host,
         port=port,
+        lease_namespace=_lease_namespace(env, sources),
+        pod_name=env.text("TENANTRY_POD_NAME") or None,
         database=_database(env),
         table=_table(env),
     )
@@ -125,6 +138,12 @@ def _check_kubeconfig(env: Environment) -> None:
     held = env.text("KUBECONFIG")
     if held and not any(Path(file).is_file() for file in held.split(os.pathsep)):
         raise SettingsError("KUBECONFIG", held, "the path of a kubeconfig file that exists; in a pod, leave it unset")
+
+
+def _lease_namespace(env: Environment, sources: Collection[str]) -> str | None:
+    if namespace := env.namespace("TENANTRY_LEASE_NAMESPACE"):
+        return namespace
+    return pod_namespace() if CLUSTER in sources and not env.text("KUBECONFIG") else None
 
 
 def _table(env: Environment) -> Table:
@@ -157,7 +176,7 @@ def _columns(env: Environment) -> tuple[str, ...]:
 def _database(env: Environment) -> Database:
     if url := env.text(_DATABASE_URL):
         return _database_of_url(url)
-    host, port = env.text("DB_HOST", "localhost"), env.integer("DB_PORT", 5432, low=1, high=65535)
+    host, port = env.text("DB_HOST", "localhost"), env.integer("DB_PORT", _PORT, low=1, high=65535)
     user, name = env.text("DB_USER", "postgres"), env.text("DB_NAME", "organization")
     password = env.text("DB_PASSWORD") or None
     return Database(
@@ -190,7 +209,15 @@ def _database_of_url(url: str) -> Database:
         user_setting=_DATABASE_URL,
         name_setting=_DATABASE_URL,
         address_setting=_DATABASE_URL,
+        hosts=tuple(map(_host, hosts.split(","))) if "," in hosts else (),
     )
+
+
+def _host(text: str) -> tuple[str, int]:
+    """Return the name and the port of HOST[:PORT]; an address of IPv6 is in brackets."""
+    bracketed = re.fullmatch(r"\[(.+)\](?::(\d+))?", text)
+    name, port = bracketed.groups() if bracketed else text.partition(":")[::2]
+    return name, int(port or _PORT)
 
 
 def _valid_hosts(hosts: str) -> bool:

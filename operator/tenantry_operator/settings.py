@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from tenantry.errors import SettingsError
-from tenantry.names import ARGOCD_NAMESPACE, is_dns_label
-from tenantry.settings import Environment
+from tenantry.names import ARGOCD_NAMESPACE
+from tenantry.settings import Environment, pod_namespace
 
 __all__ = ["Settings"]
 
@@ -18,8 +16,6 @@ environment:
                             (default: the pod's own; with a KUBECONFIG, the namespace default)
   TENANTRY_ARGOCD_NAMESPACE namespace of Argo CD, where AppProjects are made; no Tenant can have it (default argocd)
 """
-
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +32,10 @@ class Settings:
         """Read the settings; raise SettingsError for the first wrong one."""
         environment = Environment(values)
         kubeconfig = environment.text("KUBECONFIG") or None
+        own = pod_namespace() if kubeconfig is None else None
         return cls(
             kubeconfig=kubeconfig,
             bind=environment.bind("TENANTRY_BIND", "0.0.0.0:8080"),
-            lease_namespace=_lease_namespace(environment, in_pod=kubeconfig is None),
-            argocd_namespace=_namespace(environment, "TENANTRY_ARGOCD_NAMESPACE", otherwise=ARGOCD_NAMESPACE),
+            lease_namespace=environment.namespace("TENANTRY_LEASE_NAMESPACE") or own or "default",
+            argocd_namespace=environment.namespace("TENANTRY_ARGOCD_NAMESPACE") or ARGOCD_NAMESPACE,
         )
-
-
-def _lease_namespace(environment: Environment, *, in_pod: bool) -> str:
-    otherwise = _POD_NAMESPACE.read_text().strip() if in_pod and _POD_NAMESPACE.is_file() else "default"
-    return _namespace(environment, "TENANTRY_LEASE_NAMESPACE", otherwise=otherwise)
-
-
-def _namespace(environment: Environment, name: str, *, otherwise: str) -> str:
-    if not (namespace := environment.text(name)):
-        return otherwise
-    if not is_dns_label(namespace):
-        raise SettingsError(name, namespace, "the name of a namespace")
-    return namespace

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from tenantry.render import render_row
 from tests.e2e.conftest import SET, TWO, World
 from tests.support import article
 from tests.support.eventually import eventually
@@ -170,6 +171,29 @@ async def test_the_generator_restarted_during_an_outage_answers_503_until_it_has
 
         await eventually(ready, within=40, what="the generator has read Postgres")
         await asks_again(world)
+
+
+async def test_a_tenant_laid_over_a_row_and_taken_away_again_keeps_the_same_application(world: World) -> None:
+    raw = "acme_corp"
+    name = render_row(raw, {})["name"]
+
+    async def comes_from(source: str) -> bool:
+        _, answer = await world.generator.getparams()
+        return any(row["tenant"] == raw and row["source"] == source for row in answer["output"]["parameters"])
+
+    async with nothing_deleted(world):
+        laid = _TENANT.replace("hooli", name)
+        await world.control_plane.kubectl("apply", "-f", "-", stdin=laid)
+        await eventually(lambda: comes_from("cluster"), within=10, what="the Tenant lies over the row")
+        await asks_again(world)
+        await world.has_applications(*EVERYONE)
+        assert await world.metric("tenantry_shadowed_rows") == 1
+    async with nothing_deleted(world):
+        await world.control_plane.kubectl("delete", "-f", "-", stdin=laid)
+        await eventually(lambda: comes_from("postgres"), within=10, what="the row is back")
+        await asks_again(world)
+        await world.has_applications(*EVERYONE)
+    await world.metric_reaches(0, "tenantry_shadowed_rows")
 
 
 _TENANT = """

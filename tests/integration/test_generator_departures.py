@@ -1,9 +1,7 @@
 """A row that is gone and one that only looks so, told apart on real servers: DDL, other servers, a fail-over."""
 
-import asyncio
 import contextlib
 import secrets
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +12,8 @@ from tests.integration.following import WOKEN, Follower, following
 from tests.support import article
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres, execute
+from tests.support.standby import copy, let_in
+from tests.support.tcp_proxy import Proxy
 
 NOTIFY = Path(__file__).parents[2] / "manifests/postgres/notify.sql"
 ALL = set(article.TENANTS)
@@ -211,49 +211,6 @@ async def test_a_role_that_may_not_know_the_cluster_still_follows_departures(dat
         await execute(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-class Proxy:
-    """An address whose new connections lead to `port`, which may change; those that are open stay where they are."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @contextlib.asynccontextmanager
-    async def listening(self, dsn: str) -> AsyncIterator[str]:
-        """Listen, and yield `dsn` with the proxy's address."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield f"{dsn.rpartition('@')[0]}@{address}/{dsn.rpartition('/')[2]}"
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with contextlib.closing(writer), contextlib.suppress(OSError):
-            there, back = await asyncio.open_connection("127.0.0.1", self.port)
-            with contextlib.closing(back):
-                done, rest = await asyncio.wait(
-                    {asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))},
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                for pump in rest:
-                    pump.cancel()
-                await asyncio.gather(*done, *rest, return_exceptions=True)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-
-
 async def test_a_second_read_that_is_led_to_another_server_takes_nobody_away(
     database: str, postgres: Postgres, tmp_path: Path
 ) -> None:
@@ -261,7 +218,7 @@ async def test_a_second_read_that_is_led_to_another_server_takes_nobody_away(
     proxy = Proxy(postgres.port)
     try:
         await stranger.create()
-        await _let_in(stranger)
+        await let_in(stranger)
         same = await stranger.create_database(database.rpartition("/")[2])
         await execute(same, "CREATE TABLE organization (tenant text, status text)", article.rows(("globex", "x")))
         async with proxy.listening(database) as dsn, following(dsn, timing=WOKEN) as follower:
@@ -287,7 +244,7 @@ async def test_a_standby_confirms_no_departure_and_is_followed_once_it_is_promot
     standby = Postgres(tmp_path)
     proxy = Proxy(postgres.port)
     try:
-        await _copy(postgres, database, standby)
+        await copy(postgres, database, standby)
         async with proxy.listening(database) as dsn, following(dsn, timing=WOKEN) as follower:
             await read_all(follower)
             before = len(follower.reads)
@@ -306,39 +263,6 @@ async def test_a_standby_confirms_no_departure_and_is_followed_once_it_is_promot
             await eventually(lambda: tenants(follower) == ALL - {GONE}, within=3, what="the row has left")
     finally:
         standby.destroy()
-
-
-async def _copy(server: Postgres, dsn: str, standby: Postgres) -> None:
-    """Make `standby` one of `server`, which starts with what there is now and hears of nothing later."""
-    await standby.create()
-    await _let_in(standby)
-    data, copy = await _data_directory(dsn), await _data_directory(standby.dsn())
-    standby.stop()
-    server.stop()
-    try:
-        kept = (copy / "pg_hba.conf").read_text()
-        subprocess.run(["rm", "-r", copy], check=True)
-        subprocess.run(["cp", "--archive", data, copy], check=True)
-    finally:
-        await server.start()
-    (copy / "pg_hba.conf").write_text(kept)
-    (copy / "standby.signal").touch()
-    await standby.start()
-
-
-async def _let_in(server: Postgres) -> None:
-    """Let everybody in whatever the password, which is that of another server."""
-    hba = await _data_directory(server.dsn()) / "pg_hba.conf"
-    hba.write_text("host all all 127.0.0.1/32 trust\n")
-    await execute(server.dsn(), "SELECT pg_reload_conf()")
-
-
-async def _data_directory(dsn: str) -> Path:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return Path(await connection.fetchval("SHOW data_directory"))
-    finally:
-        await connection.close()
 
 
 def _address(dsn: str) -> str:

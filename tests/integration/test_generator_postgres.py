@@ -130,9 +130,35 @@ async def test_rows_that_cannot_be_used_shorten_nothing(dsn: str) -> None:
         dsn, TABLE, "INSERT INTO organization VALUES (NULL, 'x'), ('', 'x'), ('a', 'y'), ('a', 'x'), ('b', NULL)"
     )
     async with following(dsn) as follower:
+        await follower.has("b")
+        assert follower.reads[-1].quarantined == {"a": "2 rows of this tenant differ in status; leave one of them"}
+        assert follower.reads[-1].rejected == {"empty_tenant": 2, "conflicting_rows": 2}
+        await execute(dsn, "DELETE FROM organization WHERE tenant = 'a' AND status = 'x'")
         await follower.has("a", "b")
-        assert follower.reads[-1].rows["a"]["status"] == "x"
-        assert follower.reads[-1].rejected == {"empty_tenant": 2, "conflicting_rows": 1}
+        await execute(dsn, "INSERT INTO organization VALUES ('a', 'z'), ('c', '')")
+        await follower.has("a", "b", "c")
+        assert follower.reads[-1].rows["a"]["status"] == "y", "its last good row"
+        await execute(dsn, "DELETE FROM organization WHERE tenant = 'a'")
+        await follower.has("b", "c")
+        assert follower.reads[-1].quarantined == {}
+
+
+async def test_a_row_that_is_no_text_keeps_its_last_good_one_and_freezes_nobody(postgres: Postgres) -> None:
+    name = f"generator-{secrets.token_hex(4)}"
+    await execute(postgres.dsn(), f"CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' TEMPLATE template0")
+    dsn = postgres.dsn(name)
+    try:
+        await execute(dsn, TABLE, "INSERT INTO organization VALUES ('acme', 'activé'), ('beta', 'x')")
+        async with following(dsn) as follower:
+            await follower.has("acme", "beta")
+            bytes_of_latin_1 = "SET client_encoding = 'SQL_ASCII'; UPDATE organization SET status = E'\\xe9'"
+            await execute(dsn, f"{bytes_of_latin_1} WHERE tenant = 'acme'; INSERT INTO organization VALUES ('gamma')")
+            await follower.has("acme", "beta", "gamma")
+            assert follower.reads[-1].rows["acme"]["status"] == "activé"
+            assert follower.reads[-1].quarantined == {"acme": "not UTF-8: status"}
+            assert follower.source.problem is None
+    finally:
+        await postgres.drop_database(name)
 
 
 async def test_a_notification_wakes_the_source(dsn: str) -> None:

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 
+from tenantry.credentials import load_credentials
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.names import ARGOCD_NAMESPACE
-from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry.resources import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry_generator.record import Stored
+from tenantry_generator.record.configmaps import RECORD_LABEL, configmap_store
+from tenantry_generator.record.index import INDEX
 from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
-from tests.support.identities import Identities, requests_of
+from tests.support.identities import Identities, generator_pod, requests_of
 from tests.support.tenantry import Generator, Operator
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
@@ -30,7 +34,12 @@ Right = tuple[str, str, str]
 @pytest.fixture
 async def generator(control_plane: ControlPlane, identities: Identities, tmp_path: Path) -> AsyncIterator[Generator]:
     """A generator of Tenants only, under its own ServiceAccount."""
-    env = {"KUBECONFIG": str(identities.generator), "TENANTRY_SOURCES": "cluster"}
+    env = {
+        "KUBECONFIG": str(identities.generator),
+        "TENANTRY_SOURCES": "cluster",
+        "TENANTRY_LEASE_NAMESPACE": identities.namespace,
+        "TENANTRY_POD_NAME": "the-generator",
+    }
     running = Generator(token="token-of-the-test", directory=tmp_path, env=env)
     yield running
     await running.stop()
@@ -96,8 +105,32 @@ async def test_the_operator_uses_every_right_that_it_has(
 async def test_the_generator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube
 ) -> None:
+    await kube.create(PODS, generator_pod("the-generator"), identities.namespace)
     await generator.start()
-    assert used(control_plane, "tenantry-generator") == await granted(kube, "tenantry-generator", identities.namespace)
+    await use_the_record(identities)
+    rights = await granted(kube, "tenantry-generator", identities.namespace)
+
+    async def all_used() -> bool:
+        return rights == used(control_plane, "tenantry-generator")
+
+    await eventually(all_used, within=30, what=f"exactly these rights are used: {rights}")
+    await kube.delete(PODS, "the-generator", identities.namespace)
+
+
+async def use_the_record(identities: Identities) -> None:
+    """Keep a record, lose its index, keep it again, and have old chunks deleted, all as the generator."""
+    async with Kube(await load_credentials(str(identities.generator))) as kube:
+        async with configmap_store(kube, namespace=identities.namespace) as store:
+            await store.save(Stored(1, b"{}", {"rows": {"a": b"1"}}))
+            await kube.delete(CONFIG_MAPS, INDEX, identities.namespace)
+            for revision in range(2, 5):
+                await store.save(Stored(revision, b"{}", {"rows": {"a": b"%d" % revision}}))
+        for name in [body["metadata"]["name"] for body in await listed(kube, identities.namespace)]:
+            await kube.delete(CONFIG_MAPS, name, identities.namespace)
+
+
+async def listed(kube: Kube, namespace: str) -> list[dict[str, Any]]:
+    return list((await kube.list(CONFIG_MAPS, namespace, RECORD_LABEL))["items"])
 
 
 async def test_no_right_is_a_wildcard_or_a_way_to_more(kube: Kube, identities: Identities) -> None:

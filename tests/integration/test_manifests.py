@@ -20,6 +20,7 @@ from tenantry.model import parse_class, parse_tenant
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry.render import render_row, render_tenant
 from tenantry.resources import APPLICATIONS
+from tenantry_generator.role_label import ROLE_LABEL
 from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane, KubectlFailed
 from tests.support.eventually import eventually
@@ -106,7 +107,8 @@ async def test_the_service_and_the_network_policy_lead_to_the_generator(base: li
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     service, policy = find(base, "Service", "tenantry-generator"), find(base, "NetworkPolicy", "tenantry-generator")
-    assert service["spec"]["selector"].items() <= labels.items()
+    # The generator that answers gives itself the label that its template lacks.
+    assert service["spec"]["selector"] == {**labels, ROLE_LABEL: "answering"}
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
     (port,) = service["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (4355, container["ports"][0]["name"])

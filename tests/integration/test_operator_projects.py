@@ -172,7 +172,10 @@ async def test_a_project_changed_by_hand_is_put_back_and_additions_stay(kube: Ku
     await ready(kube, name)
     widened = [{"server": "*", "namespace": "*"}]
     patch = {
-        "metadata": {"labels": {"tenantry.dev/tenant": "mallory"}, "annotations": {"theirs": "x"}},
+        "metadata": {
+            "labels": {"tenantry.dev/tenant": "mallory", "app.kubernetes.io/managed-by": None},
+            "annotations": {"theirs": "x"},
+        },
         "spec": {"sourceRepos": ["*"], "destinations": widened, "orphanedResources": {"warn": True}},
     }
     await kube.merge_patch(APP_PROJECTS, name, patch, ARGOCD_NAMESPACE, field_manager="somebody")

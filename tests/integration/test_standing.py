@@ -380,17 +380,18 @@ async def test_the_component_ha_runs_two_and_the_base_may_hold_the_lease_and_no_
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     bodies = [body for body in yaml.safe_load_all(await control_plane.kubectl("kustomize", str(tmp_path))) if body]
     found = {(body["kind"], body["metadata"]["name"]): body for body in bodies}
-    operator = found["Deployment", "tenantry-operator"]["spec"]
-    assert (operator["replicas"], operator["strategy"]["type"]) == (2, "RollingUpdate")
-    assert found["Deployment", "tenantry-generator"]["spec"]["replicas"] == 1
-    budget = found["PodDisruptionBudget", "tenantry-operator"]["spec"]
-    labels = operator["template"]["metadata"]["labels"]
-    assert budget["selector"]["matchLabels"].items() <= labels.items()
+    for name in ("tenantry-operator", "tenantry-generator"):
+        deployment = found["Deployment", name]["spec"]
+        assert (deployment["replicas"], deployment["strategy"]["type"]) == (2, "RollingUpdate")
+        budget = found["PodDisruptionBudget", name]["spec"]
+        labels = deployment["template"]["metadata"]["labels"]
+        assert budget["selector"]["matchLabels"].items() <= labels.items()
     role = found["Role", "tenantry-operator"]
     assert role["metadata"]["namespace"] == "tenantry-system"
     verbs = {(rule["verbs"][0], *rule.get("resourceNames", ["any"])) for rule in role["rules"]}
     assert verbs == {("create", "any"), ("get", LEASE)}
-    for body in (found["PodDisruptionBudget", "tenantry-operator"], found["Deployment", "tenantry-operator"]):
+    kinds = ("PodDisruptionBudget", "Deployment")
+    for body in [found[kind, name] for kind in kinds for name in ("tenantry-operator", "tenantry-generator")]:
         body["metadata"]["namespace"] = "default"
         text = yaml.safe_dump(body)
         await control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)

@@ -7,6 +7,7 @@ cluster. There are no nodes: a Pod stays Pending.
 import asyncio
 import json
 import secrets
+import shutil
 import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -66,16 +67,15 @@ class ControlPlane:
         tokens = self._directory / "tokens.csv"
         tokens.touch(0o600)
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
-        self._start_etcd()
         self.write_kubeconfig("kubeconfig", self._token)
-        await self.start_apiserver()
-        self._start_controllers()
+        await self._start_again()
 
     async def stop(self) -> None:
         """Stop everything, clients before servers: an API server without etcd takes a minute to end."""
         for process in (self._controllers, self._apiserver, self._etcd):
             if process is not None:
                 await asyncio.to_thread(process.stop, signal.SIGTERM, 5)
+        self._controllers = self._apiserver = self._etcd = None
 
     def check(self) -> None:
         """Raise Ended if a part has ended by itself."""
@@ -111,6 +111,26 @@ class ControlPlane:
         if self._apiserver is not None:
             self._apiserver.kill()
             self._apiserver = None
+
+    async def back_up(self) -> Path:
+        """Stop everything for a copy of etcd's data, start it again, and return the copy's path."""
+        await self.stop()
+        copy = self._directory / f"backup-{secrets.token_hex(4)}"
+        shutil.copytree(self._directory / "etcd", copy)
+        await self._start_again()
+        return copy
+
+    async def restore(self, copy: Path) -> None:
+        """Go back to what `back_up` has copied; the API server's resourceVersions go back too."""
+        await self.stop()
+        shutil.rmtree(self._directory / "etcd")
+        shutil.copytree(copy, self._directory / "etcd")
+        await self._start_again()
+
+    async def _start_again(self) -> None:
+        self._start_etcd()
+        await self.start_apiserver()
+        self._start_controllers()
 
     async def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as administrator and return what it printed; KubectlFailed if it fails."""

@@ -15,10 +15,19 @@ import yaml
 from tenantry.names import ARGOCD_NAMESPACE
 from tests.support.control_plane import ControlPlane
 
-__all__ = ["Identities", "install_identities", "refusals", "requests_of"]
+__all__ = ["Identities", "generator_pod", "install_identities", "refusals", "requests_of"]
 
 _BASE = Path(__file__).parents[2] / "manifests" / "base"
-_KINDS = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+_KINDS = {
+    "Namespace",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 _NAMESPACE = "tenantry-system"
 _FORBIDDEN = "forbid"
 
@@ -44,6 +53,13 @@ async def install_identities(plane: ControlPlane) -> Identities:
         operator=await plane.service_account_kubeconfig(_NAMESPACE, "tenantry-operator"),
         generator=await plane.service_account_kubeconfig(_NAMESPACE, "tenantry-generator"),
     )
+
+
+def generator_pod(name: str) -> dict[str, Any]:
+    """Return a Pod as the generator's Deployment makes them. No kubelet runs it: a process of a test stands for it."""
+    bodies = yaml.safe_load_all((_BASE / "generator.yaml").read_text())
+    (template,) = [body["spec"]["template"] for body in bodies if body["kind"] == "Deployment"]
+    return {"metadata": {"name": name, "labels": dict(template["metadata"]["labels"])}, "spec": template["spec"]}
 
 
 def requests_of(plane: ControlPlane, account: str) -> Iterator[dict[str, Any]]:

@@ -51,7 +51,10 @@ class ScriptedApi:
             self.lists.put_nowait(answer)
 
     def on_watch(self, *streams: Any) -> None:
-        """Each (events, end): end is "close", "hang" or raw bytes that are sent before closing; or (status, body)."""
+        """Each (events, end), or (status, body).
+
+        `end` is "close", "hang", "drop" (of the connection, without an answer), or raw bytes to send before closing.
+        """
         for stream in streams:
             self.watches.put_nowait(stream)
 
@@ -69,6 +72,8 @@ class ScriptedApi:
         events, end = script
         if isinstance(events, int):
             return web.json_response(end, status=events)
+        if end == "drop" and request.transport is not None:
+            request.transport.abort()
         response = web.StreamResponse()
         await response.prepare(request)
         for item in events:

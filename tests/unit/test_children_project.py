@@ -37,7 +37,8 @@ def found(child: Child, *, manager: str = FIELD_MANAGER, **labels: str) -> Found
     """Return the built AppProject as the API server gives it back, with labels that somebody else has changed."""
     metadata = child.body["metadata"]
     kept: dict[str, Any] = {f"f:{key}": {} for key in metadata["labels"] if key not in labels}
-    fields = [{"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": kept}}}]
+    noted: dict[str, Any] = {f"f:{key}": {} for key in metadata["annotations"]}
+    fields = [{"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": kept, "f:annotations": noted}}}]
     there = {"uid": "u", "resourceVersion": "5", "managedFields": fields}
     return observe({**child.body, "metadata": {**metadata, **there, "labels": {**metadata["labels"], **labels}}})
 
@@ -134,10 +135,11 @@ def test_argo_cds_own_project_is_refused_whether_it_is_there_or_not() -> None:
 
 def test_a_tenant_label_changed_by_hand_is_put_right_by_the_tenant_whose_project_it_is_and_no_other() -> None:
     child = built(**asked())
-    stray = found(child, **{"tenantry.dev/tenant": "mallory"})
-    assert stray.owner is None
-    assert project.refusal(child, "acme", stray) == ""
-    assert project.refusal(built(**asked(sourceRepos=["*"])), "mallory", stray)
+    for also in ({}, {"app.kubernetes.io/managed-by": "somebody"}):
+        stray = found(child, **{"tenantry.dev/tenant": "mallory"}, **also)
+        assert stray.owner is None
+        assert project.refusal(child, "acme", stray) == ""
+        assert project.refusal(built(**asked(sourceRepos=["*"])), "mallory", stray)
 
 
 @pytest.mark.parametrize("enabled", [None, False])

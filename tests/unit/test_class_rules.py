@@ -154,3 +154,14 @@ def test_the_keys_of_all_schemas_are_those_of_the_usable_classes_without_reserve
     classes = [read_class(body) for body in (*bodies, class_body("broken", **UNUSABLE))]
     assert isinstance(classes[-1], UnusableClass)
     assert schema_keys(classes) == ("plan", "size", "tier")
+
+
+def test_a_class_imposes_what_an_app_project_allows_but_never_its_name() -> None:
+    lent = {"enabled": True, "project": {"sourceRepos": ["https://lent"]}}
+    own = {"impersonation": True, "project": {"sourceRepos": ["*"]}}
+    over = {"impersonation": False, "project": {"name": "shared", "sourceRepos": ["https://imposed"]}}
+    spec = field(lent, own, over, "argocd").spec
+    assert spec.app_project is not None
+    assert (spec.project, spec.app_project.source_repos) == ("acme", ("https://imposed",))
+    assert spec.app_project.impersonation is False
+    assert field(lent, {"enabled": True}, {"enabled": False}, "argocd").spec.app_project is None

@@ -49,7 +49,14 @@ class Service:
         metrics = Metrics()
         self.publisher = Publisher(cluster=self.cluster, database=self.database, metrics=metrics)
         tokens = Tokens(literal="s3cret", directory=None)
-        self.app = make_app(publisher=self.publisher, tokens=tokens, metrics=metrics, columns=("status",))
+        self.not_answering: Callable[[], str] = lambda: ""
+        self.app = make_app(
+            publisher=self.publisher,
+            tokens=tokens,
+            metrics=metrics,
+            columns=("status",),
+            why_not=lambda: self.not_answering(),
+        )
         self.client: TestClient[Any, Any]
 
     def tenants(self, *names: str) -> None:
@@ -83,6 +90,20 @@ async def service() -> AsyncIterator[Service]:
     async with TestClient(TestServer(service.app)) as service.client:
         await eventually(lambda: service.cluster.runs and service.database.runs, within=5, what="both sources run")
         yield service
+
+
+@pytest.mark.parametrize("source", ["row", "none"])
+async def test_a_quarantined_tenant_is_served_as_it_was_and_is_no_departure(service: Service, source: str) -> None:
+    service.tenants("lima")
+    service.rows("acme", "beta", status="active")
+    told = {"acme": render_row("acme", {"status": "degraded"})} if source == "row" else {}
+    beta = render_row("beta", {"status": "changed"})
+    service.database.publish(
+        Read({**told, "beta": beta}, quarantined={"acme": "2 rows differ", "new": "2 rows differ"})
+    )
+    served = {element["name"]: element["status"] for element in (await service.ask())[1]["output"]["parameters"]}
+    assert served == {"acme": "active", "beta": "changed", "lima": "active"}
+    assert 'tenantry_guard_held_tenants{source="postgres"} 0.0' in await service.metrics()
 
 
 async def test_nothing_is_answered_until_every_source_has_been_read(service: Service) -> None:
@@ -304,3 +325,24 @@ def test_a_thousand_applicationsets_are_told_apart_and_no_more() -> None:
     lines = metrics.render().decode().splitlines()
     assert 'tenantry_getparams_requests_total{applicationset="other",code="200"} 100.0' in lines
     assert 'tenantry_getparams_requests_total{applicationset="set-7",code="200"} 2.0' in lines
+
+
+async def test_a_replica_that_stands_by_answers_503_and_is_ready(service: Service) -> None:
+    service.tenants("one")
+    service.rows("two")
+    service.not_answering = lambda: "another one answers"
+    assert await service.ask() == (503, {"message": "another one answers"})
+    async with service.client.get("/readyz") as response:
+        assert response.status == 200
+    service.not_answering = lambda: ""
+    assert await service.names() == ["one", "two"]
+
+
+async def test_an_answer_that_was_prepared_while_it_might_be_given_is_not_sent_when_it_no_longer_may(
+    service: Service,
+) -> None:
+    service.tenants("one")
+    service.rows("two")
+    looks = iter(["", "the Lease ran out meanwhile"])
+    service.not_answering = lambda: next(looks)
+    assert await service.ask() == (503, {"message": "the Lease ran out meanwhile"})

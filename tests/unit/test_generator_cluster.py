@@ -127,6 +127,57 @@ async def test_an_object_that_the_model_refuses_keeps_its_last_row(server: ToldS
         await follower.sees("acme", displayName="Acme again")
 
 
+async def test_what_is_quarantined_is_told_with_its_reason_until_it_is_in_order(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme"), server.made("never", {"lifecycle": {"state": "Asleep"}})]
+    async with following(server) as follower:
+        await follower.sees("acme")
+        assert follower.element("never") is None
+        assert "spec.lifecycle.state" in follower.reads[-1].quarantined["never"]
+        server.send(TENANTS, "MODIFIED", "acme", {"tenantClassName": "gold"})
+        await eventually(lambda: "acme" in follower.reads[-1].quarantined, within=5, what="the class is missed")
+        server.send(TENANTS, "MODIFIED", "acme")
+        server.send(TENANTS, "DELETED", "never")
+        await eventually(lambda: follower.reads[-1].quarantined == {}, within=5, what="all is in order")
+
+
+async def test_deletions_that_follow_each_other_leave_together_and_nothing_else_waits(server: ToldServer) -> None:
+    names = [f"t{number}" for number in range(6)]
+    server.objects[TENANTS] = [server.made(name) for name in names]
+    async with following(server) as follower:
+        await follower.sees("t5")
+        for name in names[:5]:
+            server.send(TENANTS, "DELETED", name)
+            server.send(TENANTS, "ADDED", f"new-{name}")
+            await follower.sees(f"new-{name}")
+        await follower.loses("t0")
+        assert set(follower.reads[-1].rows) == {"t5", *(f"new-{name}" for name in names[:5])}
+        left = [read for read in follower.reads if "t5" in read.rows and "t0" not in read.rows]
+        assert all("t4" not in read.rows for read in left)
+
+
+async def test_deletions_that_never_pause_are_not_put_off_for_long(server: ToldServer) -> None:
+    names = [f"t{number}" for number in range(30)]
+    server.objects[TENANTS] = [server.made(name) for name in [*names, "stays"]]
+    async with following(server) as follower:
+        await follower.sees("stays")
+        for name in names:
+            server.send(TENANTS, "DELETED", name)
+            await asyncio.sleep(0.15)
+        assert 1 < len(follower.reads[-1].rows) < 31, "some have left while others go on leaving"
+
+
+async def test_a_tenant_that_is_back_before_it_has_left_never_left(server: ToldServer) -> None:
+    server.objects[TENANTS] = [server.made("acme"), server.made("beta")]
+    async with following(server) as follower:
+        await follower.sees("acme")
+        server.send(TENANTS, "DELETED", "acme")
+        server.send(TENANTS, "ADDED", "acme", {"displayName": "Again"})
+        await follower.sees("acme", displayName="Again")
+        server.send(TENANTS, "DELETED", "beta")
+        await follower.loses("beta")
+        assert all("acme" in read.rows for read in follower.reads)
+
+
 async def test_a_refused_object_leaves_like_any_other(server: ToldServer) -> None:
     server.objects[TENANTS] = [server.made("acme"), server.made("beta")]
     bad = {"lifecycle": {"state": "Asleep"}}

@@ -81,6 +81,34 @@ def test_what_changed_or_came_does_not_wait_for_what_is_absent() -> None:
     assert {name: row["status"] for name, row in state.rows.items()} == {"a": "active", "b": "trial", "c": "trial"}
 
 
+def quarantine(names: str, *, connection: int, at: float, good: str = "") -> Reading:
+    return replace(reading(good, connection=connection, at=at), quarantined=dict.fromkeys(names, "two rows differ"))
+
+
+def test_a_quarantined_tenant_has_its_last_good_row_and_has_not_left() -> None:
+    state = settled(("ab", 1, 0))
+    for number, at in enumerate((5, 7, 9), start=1):
+        state = settle(state, quarantine("ax", good="b", connection=number, at=at))
+        assert (set(state.rows), state.absent) == (set("ab"), {})
+        assert state.quarantined == {"a": "two rows differ", "x": "two rows differ"}
+    state = settle(state, reading(rows("ab", "trial"), connection=4, at=11))
+    assert (state.quarantined, state.rows["a"]["status"]) == ({"x": "two rows differ"}, "trial"), "x is but absent once"
+    assert settle(state, reading("ab", connection=5, at=13)).quarantined == {}
+
+
+def test_a_quarantined_tenant_leaves_as_any_other_also_one_without_a_good_row() -> None:
+    state = settle(settled(("ab", 1, 0)), quarantine("ax", good="b", connection=1, at=5))
+    state = settle(state, reading("b", connection=1, at=7))
+    assert (set(state.rows), set(state.quarantined)) == (set("ab"), set("ax"))
+    state = settle(state, reading("b", connection=2, at=9))
+    assert (set(state.rows), set(state.quarantined)) == (set("b"), set())
+
+
+def test_a_tenant_that_is_quarantined_from_the_first_read_on_is_told_and_not_published() -> None:
+    state = settle(None, quarantine("a", good="b", connection=1, at=0))
+    assert (set(state.rows), set(state.quarantined)) == (set("b"), set("a"))
+
+
 def test_a_read_without_absences_is_published_as_it_is() -> None:
     read = reading("abc", connection=2, at=5)
     assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, read.rows)
@@ -146,10 +174,31 @@ def test_another_connection_is_due_only_when_this_one_can_confirm_nothing() -> N
             'view "organization" is defined differently than before; '
             "change it back, or restart the generator to accept it",
         ),
+        (replace(IDENTITY, parts=frozenset({16385, 16386})), None),
+        (replace(IDENTITY, columns=(Column("status", 2, "text", ("a", "b")), IDENTITY.columns[1])), None),
     ],
 )
 def test_what_differs_is_told_with_what_to_do(after: Identity, told: str | None) -> None:
     assert difference(IDENTITY, after, database=DATABASE, table=TABLE) == told
+
+
+def test_partitions_and_enum_values_may_come_and_not_go() -> None:
+    plan = Column("status", 2, "plan", ("gold", "silver"))
+    before = replace(IDENTITY, columns=(plan, IDENTITY.columns[1]), parts=frozenset({1, 2, 3}))
+
+    def told(after: Identity) -> str | None:
+        return difference(before, after, database=DATABASE, table=TABLE)
+
+    more = replace(plan, labels=("bronze", "gold", "silver"))
+    assert told(replace(before, parts=frozenset({1, 2, 3, 4}), columns=(more, IDENTITY.columns[1]))) is None
+    assert told(replace(before, parts=frozenset({1, 2, 4}))) == (
+        'table "organization" has lost a partition; attach it again, or restart the generator to accept it'
+    )
+    renamed = replace(plan, labels=("argent", "gold"))
+    assert told(replace(before, columns=(renamed, IDENTITY.columns[1]))) == (
+        'table "organization": column "status": the value "silver" of its type plan was renamed; '
+        "change it back, or restart the generator to accept it"
+    )
 
 
 def test_an_identifier_that_was_known_once_is_compared_after_a_read_without_it() -> None:

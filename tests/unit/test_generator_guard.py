@@ -69,6 +69,12 @@ def test_the_tenth_is_of_those_served_when_the_window_began() -> None:
     assert settled.held == frozenset()
 
 
+def test_a_single_departure_that_is_doubted_is_held_until_it_returns() -> None:
+    state = admit(after((0, tenants(10))), tenants(9), now=60, doubted={"t9", "never-was"})
+    assert (state.held, len(state.rows)) == ({"t9"}, 10)
+    assert admit(state, tenants(10), now=120, doubted={"never-was"}).held == frozenset()
+
+
 def test_a_hold_never_expires() -> None:
     state = after((0, tenants(10)), (60, tenants(5)))
     for day in range(1, 30):

@@ -48,6 +48,9 @@ def test_a_database_url_wins_over_the_single_settings() -> None:
 def test_a_url_may_name_several_hosts_and_an_address_of_ipv6() -> None:
     database = load(TENANTRY_DATABASE_URL="postgres://a:b@one:5432,[::1]:5433/app?sslmode=verify-full").database
     assert database.address == "one:5432,[::1]:5433"
+    assert database.hosts == (("one", 5432), ("::1", 5433))
+    assert load(TENANTRY_DATABASE_URL="postgres://a:b@one,two/app").database.hosts == (("one", 5432), ("two", 5432))
+    assert load(TENANTRY_DATABASE_URL="postgres://a:b@one:5433/app").database.hosts == ()
 
 
 def test_a_table_may_have_a_schema() -> None:
@@ -163,3 +166,21 @@ def test_help_lists_every_variable() -> None:
         assert variable in HELP
     for suffix in ("SOURCES", "DATABASE_URL", "TABLE", "TENANT_COLUMN", "COLUMNS", "BIND", "TOKEN_DIR"):
         assert f"TENANTRY_{suffix}" in HELP
+
+
+def test_the_lease_is_in_the_pod_s_own_namespace_where_the_cluster_is_a_source_and_else_only_where_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "namespace"
+    monkeypatch.setattr("tenantry.settings._POD_NAMESPACE", own)
+    assert load().lease_namespace is None
+    own.write_text("tenantry-system\n")
+    assert load().lease_namespace == "tenantry-system"
+    config = tmp_path / "config"
+    config.touch()
+    assert load(KUBECONFIG=str(config)).lease_namespace is None
+    assert load(TENANTRY_SOURCES="postgres").lease_namespace is None
+    assert load(TENANTRY_SOURCES="postgres", TENANTRY_LEASE_NAMESPACE="here").lease_namespace == "here"
+    assert (load().pod_name, load(TENANTRY_POD_NAME="pod-1").pod_name) == (None, "pod-1")
+    with pytest.raises(SettingsError, match="TENANTRY_LEASE_NAMESPACE holds 'No Name'; it accepts the name"):
+        load(TENANTRY_LEASE_NAMESPACE="No Name")

@@ -2,8 +2,9 @@
 
 from itertools import permutations
 
+from tenantry.names import slug
 from tenantry_generator.settings import Table
-from tenantry_generator.sources.table import Record, Rendering, render, select
+from tenantry_generator.sources.table import LONGEST, Record, Rendering, decode, render, select
 
 COLUMNS = ("status",)
 
@@ -35,15 +36,31 @@ def test_a_raw_name_of_any_kind_has_a_slug_and_blocks_nobody() -> None:
 
 def test_equal_records_are_one() -> None:
     result = rendering(("acme", "active"), ("acme", "active"))
-    assert (list(result.read.rows), result.read.rejected, result.conflicts) == (["acme"], {}, ())
+    assert (list(result.read.rows), result.read.rejected, result.read.quarantined) == (["acme"], {}, {})
 
 
-def test_of_differing_records_the_first_in_order_stands_whatever_the_order_of_the_table() -> None:
-    for records in permutations([("acme", "trial"), ("acme", "active"), ("acme", "late"), ("beta", "x")]):
-        result = rendering(*records)
-        assert result.read.rows["acme"]["status"] == "active"
-        assert result.read.rejected == {"conflicting_rows": 2}
-        assert result.conflicts == ("acme",)
+def test_differing_records_quarantine_their_tenant_alone_whatever_the_order_of_the_table() -> None:
+    for records in permutations([("acme", "trial"), ("acme", "active"), ("acme", "active"), ("beta", "x")]):
+        result = rendering(*records).read
+        assert list(result.rows) == ["beta"]
+        assert result.rejected == {"conflicting_rows": 2}
+        assert result.quarantined == {"acme": "2 rows of this tenant differ in status; leave one of them"}
+
+
+def test_two_tenants_that_lead_to_one_name_are_quarantined_so_that_neither_takes_the_others_place() -> None:
+    name = slug("Acme Corp")
+    for records in permutations([("Acme Corp", "active"), (name, "active")]):
+        result = rendering(*records).read
+        assert result.rows == {}
+        told = f"several tenants lead to this name: 'Acme Corp', '{name}'; rename one"
+        assert result.quarantined == {name: told}
+
+
+def test_a_name_of_a_length_that_is_a_mistake_is_quarantined() -> None:
+    result = rendering(("a" * LONGEST, ""), ("b" * (LONGEST + 1), ""), ("c", "")).read
+    assert [row["tenant"][0] for row in result.rows.values()] == ["a", "c"]
+    assert result.rejected == {"tenant_too_long": 1}
+    assert list(result.quarantined.values()) == ["the tenant's name is longer than 1000 characters"]
 
 
 def test_an_unchanged_record_is_not_rendered_again() -> None:
@@ -52,3 +69,11 @@ def test_an_unchanged_record_is_not_rendered_again() -> None:
     assert now.read.rows["a"] is before.read.rows["a"]
     assert now.read.rows["b"]["status"] == "trial"
     assert len(now.rendered) == 2
+
+
+def test_a_record_that_is_no_text_is_quarantined_and_one_whose_tenant_is_none_belongs_to_nobody() -> None:
+    bad = decode([b"acme", b"caf\xe9"])
+    result = rendering(bad, decode([b"caf\xe9", b"active"]), decode(["café".encode(), b"active"]))
+    assert [row["tenant"] for row in result.read.rows.values()] == ["café"]
+    assert result.read.quarantined == {"acme": "not UTF-8: status"}
+    assert (result.read.rejected, result.nameless) == ({"not_utf8": 2}, 1)

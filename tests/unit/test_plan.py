@@ -202,6 +202,13 @@ def test_a_managed_by_label_changed_by_hand_is_put_back() -> None:
     assert isinstance(action, ApplyNamespace)
 
 
+def test_both_labels_changed_by_hand_at_once_are_put_back() -> None:
+    others = {"tenantry.dev/tenant": "mallory", "app.kubernetes.io/managed-by": "me"}
+    changed = replace(namespace("acme"), labels=others, managed_labels=frozenset())
+    (action,) = plan_of(tenant(), changed).actions
+    assert isinstance(action, ApplyNamespace)
+
+
 def test_a_namespace_whose_owner_opted_in_is_adopted_and_the_opt_in_ends() -> None:
     present = observe(
         {

@@ -24,9 +24,14 @@ class Following:
         self.api = api
         self.reflector = reflector
         self.changes: list[tuple[str, str | None, str | None]] = []
+        self.restored: list[set[str]] = []
 
     def note(self, key: Key, before: str | None, after: str | None) -> None:
         self.changes.append((key[1], before, after))
+
+    def note_restored(self, missing: frozenset[Key]) -> None:
+        assert missing <= self.reflector.items.keys()
+        self.restored.append({name for _, name in missing})
 
     @property
     def names(self) -> list[str]:
@@ -45,7 +50,12 @@ async def following(directory: Path, *, timing: Timing = QUICK) -> AsyncIterator
     async with scripted(directory) as (api, kube):
         holder: list[Following] = []
         reflector = Reflector(
-            kube, NAMESPACES, transform=_version, on_change=lambda *change: holder[0].note(*change), timing=timing
+            kube,
+            NAMESPACES,
+            transform=_version,
+            on_change=lambda *change: holder[0].note(*change),
+            on_restored=lambda missing: holder[0].note_restored(missing),
+            timing=timing,
         )
         holder.append(Following(api, reflector))
         task = asyncio.create_task(reflector.run())
@@ -143,12 +153,14 @@ async def test_one_namespace_can_be_followed_and_each_turn_of_error_is_told(tmp_
     assert api.paths == ["/api/v1/namespaces/one/configmaps"] * 3
 
 
-async def test_a_silent_stream_is_dropped_and_watched_again(tmp_path: Path) -> None:
+async def test_a_silent_stream_is_dropped_and_what_it_did_not_tell_is_listed(tmp_path: Path) -> None:
     async with following(tmp_path) as run:
         run.api.on_list(page(namespace("a", 1), version=5))
-        run.api.on_watch(([], "hang"), ([event("ADDED", namespace("b", 6))], "hang"))
+        run.api.on_watch(([], "hang"))
+        run.api.on_list(page(namespace("a", 1), namespace("b", 6), version=6))
         await run.reaches("a", "b")
-        assert sum(1 for query in run.api.queries if "watch" in query) >= 2
+        run.api.on_watch(([event("ADDED", namespace("c", 7))], "hang"))
+        await run.reaches("a", "b", "c")
 
 
 async def test_a_stream_that_ends_inside_an_event_loses_nothing(tmp_path: Path) -> None:
@@ -179,8 +191,110 @@ async def test_a_list_older_than_what_was_seen_is_refused(tmp_path: Path) -> Non
         run.api.on_watch((410, status(410, "Expired")))
         run.api.on_list(page(namespace("a", 1), version=20))
         await eventually(lambda: run.reflector.error is not None, within=5, what="the refusal is reported")
-        assert "is older than 50" in str(run.reflector.error)
+        assert "its resourceVersion is lower than one seen before" in str(run.reflector.error)
         assert run.names == ["a", "b"]
+
+
+async def test_two_older_lists_that_are_not_in_a_row_with_a_third_change_nothing(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=50))
+        for older in ([20, 20], [21, 21], [22]):
+            run.api.on_watch((410, status(410, "Expired")))
+            run.api.on_list(*(page(namespace("a", 1), version=version) for version in older))
+            run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=51))
+        asked = 1 + 3 + 5 + 3
+        await eventually(lambda: len(run.api.queries) >= asked, within=5, what="every list was read")
+        assert run.names == ["a", "b"]
+        assert run.restored == []
+
+
+async def test_the_third_older_list_in_a_row_is_what_a_restored_api_server_has(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 30), namespace("b", 2), namespace("c", 40), version=50))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list(*[page(namespace("a", 1), namespace("b", 2), version=20)] * 3)
+        await run.reaches("a", "b")
+        assert run.restored == [{"c"}], "told before anything is taken out"
+        assert run.changes[-2:] == [("a", "30", "1"), ("c", "40", None)]
+        run.api.on_watch(([event("MODIFIED", namespace("b", 21)), event("ADDED", namespace("d", 22))], "hang"))
+        await run.reaches("a", "b", "d")
+        assert run.reflector.items["", "b"] == "21"
+        assert run.reflector.error is None
+
+
+async def test_the_lists_in_between_may_fail_and_the_older_ones_count_on(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=50))
+        run.api.on_watch((410, status(410, "Expired")))
+        older = page(namespace("a", 1), version=20)
+        run.api.on_list(older, (503, status(503, "Unavailable")), older, (410, status(410, "Expired")))
+        await eventually(lambda: len(run.api.queries) >= 6, within=5, what="four lists more")
+        assert run.names == ["a", "b"]
+        run.api.on_list(older)
+        await run.reaches("a")
+
+
+@pytest.mark.parametrize("place", ["first page", "second page"])
+async def test_410_on_a_relist_starts_it_over_and_takes_nothing_out(tmp_path: Path, place: str) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=5))
+        run.api.on_watch((410, status(410, "Expired")))
+        if place == "second page":
+            run.api.on_list(page(namespace("a", 1), version=9, token="next"))
+        run.api.on_list((410, status(410, "Expired")))
+        await eventually(lambda: len(run.api.queries) >= 5 - (place == "first page"), within=5, what="listing again")
+        assert run.names == ["a", "b"]
+        run.api.on_list(page(namespace("b", 2), version=10))
+        await run.reaches("b")
+        assert "continue" not in run.api.queries[-2]
+
+
+@pytest.mark.parametrize("place", ["list", "watch"])
+async def test_429_is_waited_out_for_as_long_as_the_server_says(tmp_path: Path, place: str) -> None:
+    busy = (429, status(429, "TooManyRequests") | {"details": {"retryAfterSeconds": 1}})
+    async with following(tmp_path) as run:
+        if place == "list":
+            run.api.on_list(busy)
+        run.api.on_list(page(namespace("a", 1), version=5))
+        if place == "watch":
+            run.api.on_watch(busy)
+        run.api.on_watch(([event("ADDED", namespace("b", 6))], "hang"))
+        await eventually(lambda: isinstance(run.reflector.error, Throttled), within=5, what="the refusal is reported")
+        asked, since = len(run.api.queries), asyncio.get_running_loop().time()
+        await run.reaches("a", "b")
+        assert asyncio.get_running_loop().time() - since > 0.8
+        lists = [query for query in run.api.queries if "watch" not in query]
+        assert len(lists) == (2 if place == "list" else 1), "a refused watch is no reason to list"
+        assert len(run.api.queries) == asked + (2 if place == "list" else 1)
+
+
+async def test_a_connection_that_is_refused_leaves_everything_and_is_tried_again(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch(([], "drop"), ([], "drop"), ([event("ADDED", namespace("b", 6))], "hang"))
+        await run.reaches("a", "b")
+        assert all(name != "a" or after is not None for name, _, after in run.changes)
+
+
+async def test_an_object_that_loses_the_label_leaves_a_cache_that_selects_by_it(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1, team="x"), namespace("b", 2, team="x"), version=5))
+        run.api.on_watch(([event("DELETED", namespace("a", 6))], "hang"))
+        await run.reaches("b")
+
+
+async def test_a_kind_that_is_gone_and_back_is_listed_and_has_the_new_objects(tmp_path: Path) -> None:
+    gone = (404, status(404, "NotFound"))
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=5))
+        run.api.on_watch(gone)
+        run.api.on_list(gone)
+        await eventually(lambda: len(run.api.queries) >= 4, within=5, what="it is listed again")
+        assert isinstance(run.reflector.error, NotFound)
+        assert run.names == ["a", "b"]
+        run.api.on_list(page(namespace("b", 9), version=10))
+        await run.reaches("b")
+        assert run.reflector.items["", "b"] == "9"
 
 
 async def test_a_list_answer_that_is_no_list_is_refused(tmp_path: Path) -> None:

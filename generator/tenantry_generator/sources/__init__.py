@@ -4,17 +4,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Read", "Source"]
+__all__ = ["Read", "Source", "kept"]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T_co]):
-    """A complete set: every usable row by tenant name, and how many were not usable, by reason."""
+    """A complete set: every usable row by tenant name, and how many were not usable, by reason.
+
+    `quarantined`: why a tenant that is there can't be published as it is. Its row is the last good one, and missing if
+    the source has had none since its start: see `kept`. `doubted`: why a tenant that is not there may not have left.
+    """
 
     rows: Mapping[str, T_co]
     rejected: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    doubted: Mapping[str, str] = field(default_factory=dict)
+
+
+def kept(read: Read[T], served: Mapping[str, T]) -> Mapping[str, T]:
+    """Return the rows of a read in which each quarantined tenant has the row that it is served with.
+
+    What is served is older than this process when there is a record, so it knows more than the source does.
+    """
+    last = {name: served[name] for name in read.quarantined if name in served}
+    return {**read.rows, **last} if last else read.rows
 
 
 class Source(Protocol[T_co]):

@@ -1,10 +1,13 @@
 """Tenants out of Tenant objects, each with its TenantClass merged in.
 
-An object that can't be used, whose class is missing, or whose parameters the class does not accept, keeps the row that
-it had: it is there, so it must not look as if it had left. Only a deletion takes a Tenant out.
+An object that can't be used, whose class is missing, or whose parameters the class does not accept, is quarantined with
+the row that it had: it is there, so it must not look as if it had left. Only a deletion takes a Tenant out, and
+deletions that follow each other closely are published together, so that the guard sees how many they are: a CRD that is
+deleted takes its objects along one by one.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +18,7 @@ from tenantry.classes import KnownClass, Reason, Resolved, UnusableClass, read_c
 from tenantry.errors import InvalidTenant, NotFound
 from tenantry.kube import Kube
 from tenantry.model import TenantClass, parse_tenant
-from tenantry.reflector import Key, Reflector
+from tenantry.reflector import Key, Reflector, Timing
 from tenantry.render import CLUSTER, ClusterRow, render_tenant
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import get_logger
@@ -29,6 +32,11 @@ T = TypeVar("T")
 
 _COALESCE = 0.05
 """Seconds after a change in which more changes are awaited, so that a `kubectl apply` of many is few snapshots."""
+_BURST = 0.4
+"""Seconds after a departure in which another one joins it; what else changes is published meanwhile."""
+_LONGEST_BURST = 2.0
+
+_RESTORED = "the API server was restored from a backup that lacks it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class ClusterSource:
 
     name = CLUSTER
 
-    def __init__(self, kube: Kube, *, columns: Sequence[str]) -> None:
+    def __init__(self, kube: Kube, *, columns: Sequence[str], timing: Timing | None = None) -> None:
         self._columns = tuple(columns)
         self._rows: dict[str, ClusterRow] = {}
         self._classes: dict[str, KnownClass] = {}
@@ -51,8 +59,19 @@ class ClusterSource:
         self._rejected: Counter[str] = Counter()
         self._problems: dict[str, str] = {}
         self._published = False
-        self._tenants = Reflector(kube, TENANTS, transform=_reader(parse_tenant), on_change=self._tenant_changed)
-        self._class_objects = Reflector(kube, TENANT_CLASSES, transform=read_class, on_change=self._class_changed)
+        self._leaving: dict[str, float] = {}
+        self._doubted: dict[str, str] = {}
+        self._tenants = Reflector(
+            kube,
+            TENANTS,
+            transform=_reader(parse_tenant),
+            on_change=self._tenant_changed,
+            on_restored=self._tenants_restored,
+            timing=timing,
+        )
+        self._class_objects = Reflector(
+            kube, TENANT_CLASSES, transform=read_class, on_change=self._class_changed, timing=timing
+        )
 
     @property
     def problem(self) -> str | None:
@@ -87,16 +106,34 @@ class ClusterSource:
         while True:
             self._changed.clear()
             publish(self._read())
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._burst_ends()):
+                    await self._changed.wait()
             await asyncio.sleep(_COALESCE)
 
     def _read(self) -> Read[ClusterRow]:
         while self._dirty:
             self._render(self._dirty.pop())
-        read = Read(dict(self._rows), dict(self._rejected))
+        if (ends := self._burst_ends()) is not None and self._now() >= ends:
+            for name in self._leaving:
+                del self._rows[name]
+            self._leaving.clear()
+        read = Read(dict(self._rows), dict(self._rejected), dict(self._problems), dict(self._doubted))
         self._rejected.clear()
         self._published = True
         return read
+
+    def _burst_ends(self) -> float | None:
+        """Return when the departures that are kept back go together; None while there is none."""
+        if not self._leaving:
+            return None
+        return min(min(self._leaving.values()) + _LONGEST_BURST, max(self._leaving.values()) + _BURST)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _tenants_restored(self, missing: frozenset[Key]) -> None:
+        self._doubted.update((name, _RESTORED) for _, name in missing)
 
     def _tenant_changed(self, key: Key, before: object, after: object) -> None:
         self._dirty.add(key[1])
@@ -109,7 +146,8 @@ class ClusterSource:
             case None:
                 self._classes.pop(key[1], None)
             case UnusableClass(name=name, reason=reason):
-                self._classes.setdefault(name, after)
+                if not isinstance(self._classes.get(name), TenantClass):
+                    self._classes[name] = after
                 self._rejected["invalid_class"] += 1
                 log.warning("a class can't be used; its tenants keep what it lent before", reason=reason)
         self._dirty.update(name for _, name in self._tenants.items)
@@ -118,9 +156,13 @@ class ClusterSource:
     def _render(self, name: str) -> None:
         seen = self._tenants.items.get(("", name))
         if seen is None or seen.deleting:
-            self._rows.pop(name, None)
             self._problems.pop(name, None)
-        elif isinstance(seen, _Unusable):
+            if name in self._rows:
+                self._leaving.setdefault(name, self._now())
+            return
+        self._leaving.pop(name, None)
+        self._doubted.pop(name, None)
+        if isinstance(seen, _Unusable):
             self._reject(name, "invalid", seen.reason)
         else:
             self._render_resolved(name, resolve(seen, self._classes))

@@ -24,11 +24,15 @@ _ACCEPT = "restart the generator to accept it"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that is read: its number tells it from one of the same name that was dropped."""
+    """A column that is read: its number tells it from one of the same name that was dropped.
+
+    `labels` are the values of an enum; they can be added and renamed, never dropped.
+    """
 
     name: str
     number: int
     type: str
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Identity:
     """What a read read. A promoted standby has the same one.
 
     `system` is the cluster's system_identifier, None where the role may not read it. `columns` are those that are read,
-    in the order of their names. `definition` is a digest of a view's query, None of a table.
+    in the order of their names. `definition` is a digest of a view's query, None of a table. `parts` are the OIDs of a
+    partitioned table and of its partitions at every depth.
     """
 
     system: str | None
@@ -45,17 +50,22 @@ class Identity:
     table: int
     columns: tuple[Column, ...]
     definition: int | None = None
+    parts: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A complete read of the primary: over which connection, and from when to when by a clock that never goes back."""
+    """A complete read of the primary: over which connection, and from when to when by a clock that never goes back.
+
+    `quarantined`: why a tenant that was read is not among the rows.
+    """
 
     rows: Mapping[str, Row]
     identity: Identity
     connection: int
     started: float
     ended: float
+    quarantined: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +78,34 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What to publish: the last read, and of the rows that it lacks those that have not left yet (`absent`)."""
+    """What to publish: the last read, and of the rows that it lacks those that have not left yet (`absent`).
+
+    `quarantined` tenants have their last good row, if there was one.
+    """
 
     identity: Identity
     rows: Mapping[str, Row]
     absent: Mapping[str, Absence] = field(default_factory=dict)
+    quarantined: Mapping[str, str] = field(default_factory=dict)
 
 
 def settle(state: State | None, reading: Reading) -> State:
     """Return the state after a reading that `difference` has nothing against; None is before the first."""
     if state is None:
-        return State(reading.identity, reading.rows)
+        return State(reading.identity, reading.rows, quarantined=reading.quarantined)
     rows = dict(reading.rows)
+    quarantined = dict(reading.quarantined)
     absent = {}
-    for name in state.rows.keys() - reading.rows.keys():
+    for name in (state.rows.keys() | state.quarantined.keys()) - rows.keys() - quarantined.keys():
         first = state.absent.get(name, Absence(reading.ended, reading.connection))
         if first.connection == reading.connection or reading.started < first.at + APART:
             absent[name] = first
-            rows[name] = state.rows[name]
+            if name in state.quarantined:
+                quarantined[name] = state.quarantined[name]
+    rows.update((name, state.rows[name]) for name in absent.keys() | quarantined.keys() if name in state.rows)
     # The right to read the system_identifier may come and go; what was known once is still compared.
     known = replace(reading.identity, system=reading.identity.system or state.identity.system)
-    return State(known, rows, absent)
+    return State(known, rows, absent, quarantined)
 
 
 def look_again(state: State) -> float | None:
@@ -117,6 +134,8 @@ def difference(before: Identity, after: Identity, *, database: Database, table: 
         return f'table "{table}": {change}; change it back, or {_ACCEPT}'
     if before.definition != after.definition:
         return f'view "{table}" is defined differently than before; change it back, or {_ACCEPT}'
+    if before.parts - after.parts:
+        return f'table "{table}" has lost a partition; attach it again, or {_ACCEPT}'
     return None
 
 
@@ -130,4 +149,6 @@ def _changed_column(before: tuple[Column, ...], after: tuple[Column, ...]) -> st
             return f'column "{was.name}" was of type {was.type} and now is {now.type}'
         if now.number != was.number:
             return f'column "{was.name}" was created anew'
+        if renamed := set(was.labels) - set(now.labels):
+            return f'column "{was.name}": the value "{min(renamed)}" of its type {was.type} was renamed'
     return None

@@ -7,7 +7,6 @@ lacks stays published until a second one, over a new connection, lacks it too; w
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tenantry_generator.errors import SourceError
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.departures import Reading, State, difference, look_again, other, settle
+from tenantry_generator.sources.postgres_connect import Connector, disconnect
 from tenantry_generator.sources.postgres_errors import FAILURES, explain
 from tenantry_generator.sources.postgres_read import read_table, standby
 from tenantry_generator.sources.table import Record, Rendering, render
@@ -31,26 +31,25 @@ log = get_logger(__name__)
 
 CHANNEL = "tenantry"
 
-# (option, seconds, probes or milliseconds): a server whose host has vanished is noticed within about 30 s.
-_KEEPALIVE = (
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 10),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 20_000),
-)
+_IN_LOG = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `poll`: a full read at least so often. `connect`, `command`, `read`: deadlines."""
+    """Seconds. `poll`: a full read at least so often. `connect`, `command`, `read`, `answer`: deadlines.
+
+    `heartbeat`: so often an idle connection is asked for a sign of life, within `answer`. The kernel notices a host
+    that has vanished, but not a proxy that takes bytes and passes none on.
+    """
 
     poll: float = 30.0
+    heartbeat: float = 10.0
+    answer: float = 5.0
     connect: float = 5.0
     command: float = 20.0
     read: float = 60.0
     first_retry: float = 0.5
-    last_retry: float = 30.0
+    last_retry: float = 10.0
 
 
 class PostgresSource:
@@ -62,11 +61,12 @@ class PostgresSource:
         self._database = database
         self._table = table
         self._timing = timing or Timing()
+        self._connector = Connector(database, table, timeout=self._timing.connect, command_timeout=self._timing.command)
         self._wake = asyncio.Event()
         self._rendered: Mapping[Record, Row] = {}
         self._state: State | None = None
         self._connections = 0
-        self._reported: tuple[object, ...] = ({}, ())
+        self._reported: tuple[object, ...] = (0, {})
         self._may_listen = True
         self._told_of_system = False
         self.problem: str | None = None
@@ -82,21 +82,14 @@ class PostgresSource:
                     await self._listen(connection)
                     await self._follow(connection, publish, backoff)
                 finally:
-                    await _close(connection)
+                    await disconnect(connection)
             except FAILURES as error:
                 self._report(explain(error, self._database, self._table))
                 await asyncio.sleep(backoff.next())
 
     async def _connect(self) -> asyncpg.Connection:
-        connection: asyncpg.Connection = await asyncpg.connect(
-            **self._database.arguments,  # type: ignore[arg-type]
-            timeout=self._timing.connect,
-            command_timeout=self._timing.command,
-            statement_cache_size=0,  # prepared statements don't survive a pooler
-            server_settings={"application_name": "tenantry-generator"},
-        )
+        connection = await self._connector.connect()
         self._connections += 1
-        _keep_alive(connection)
         connection.add_termination_listener(self._look)
         return connection
 
@@ -126,22 +119,28 @@ class PostgresSource:
             async with asyncio.timeout(self._timing.read):
                 identity, records = await read_table(connection, self._database, self._table)
             rendering = render(records, self._table.columns, self._rendered)
-            state = self._settle(Reading(rendering.read.rows, identity, number, started, clock()))
+            read = rendering.read
+            state = self._settle(Reading(read.rows, identity, number, started, clock(), read.quarantined))
             self._accept(rendering, state)
             backoff.reset()
-            publish(Read(state.rows, rendering.read.rejected))
+            publish(Read(state.rows, read.rejected, state.quarantined))
             # However fast the table changes, at most half of the time goes into reading it.
             await asyncio.sleep(clock() - started)
-            await self._wait(look_again(state))
+            await self._wait(connection, look_again(state))
             if other(state, connection=number, now=clock()):
                 return
 
-    async def _wait(self, again: float | None) -> None:
+    async def _wait(self, connection: asyncpg.Connection, again: float | None) -> None:
         """Wait for a change, for the next poll, or for the time at which an absent row is looked for again."""
-        poll = asyncio.get_running_loop().time() + self._timing.poll
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(poll if again is None else min(poll, again)):
-                await self._wake.wait()
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._timing.poll
+        until = until if again is None else min(until, again)
+        while not self._wake.is_set() and clock() < until:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(until, clock() + self._timing.heartbeat)):
+                    await self._wake.wait()
+            if not self._wake.is_set() and clock() < until:
+                await connection.execute("SELECT 1", timeout=self._timing.answer)
 
     def _settle(self, reading: Reading) -> State:
         if self._state is not None:
@@ -160,15 +159,15 @@ class PostgresSource:
         if self.problem is not None:
             log.info("Postgres is read again", table=str(self._table))
         self.problem = None
-        found = (rendering.read.rejected, rendering.conflicts)
-        if found != self._reported and rendering.read.rejected:
+        nameless = rendering.nameless
+        if (nameless, state.quarantined) != self._reported and (nameless or state.quarantined):
             log.warning(
-                "some rows can't be published as they are; of differing rows for one name the first in order is",
+                "some rows can't be published: their tenants stay as they were last good",
                 table=str(self._table),
-                rejected=rendering.read.rejected,
-                conflicts=rendering.conflicts[:20],
+                without_a_name=nameless,
+                quarantined=dict(sorted(state.quarantined.items())[:_IN_LOG]),
             )
-        self._reported = found
+        self._reported = (nameless, state.quarantined)
 
     def _report(self, problem: str) -> None:
         if problem != self.problem:
@@ -178,21 +177,3 @@ class PostgresSource:
     def _look(self, *_: object) -> None:
         """Look at the table now: it has changed, or the connection has ended."""
         self._wake.set()
-
-
-def _keep_alive(connection: asyncpg.Connection) -> None:
-    """Make the kernel notice a peer that has vanished; asyncpg has neither a setting for it nor a public socket."""
-    transport = connection._transport  # type: ignore[attr-defined]
-    peer = transport.get_extra_info("socket")
-    if peer is None or peer.family == socket.AF_UNIX:
-        return
-    for level, option, value in _KEEPALIVE:
-        if hasattr(socket, option):
-            peer.setsockopt(level, getattr(socket, option), value)
-
-
-async def _close(connection: asyncpg.Connection) -> None:
-    try:
-        await connection.close(timeout=2)
-    except FAILURES:
-        connection.terminate()

@@ -7,7 +7,7 @@ import asyncpg
 from tenantry_generator.errors import SourceError
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources.departures import Column, Identity
-from tenantry_generator.sources.table import Record, qualified, select
+from tenantry_generator.sources.table import Record, decode, qualified, select
 
 __all__ = ["read_table", "standby"]
 
@@ -24,16 +24,21 @@ _SETTINGS = (
     "SET LOCAL bytea_output = 'hex'",
     "SET LOCAL lc_monetary = 'C'",
 )
+# A database of the encoding SQL_ASCII holds any bytes, and would fail the whole read for one that is no UTF-8.
+_SERVER = "SELECT pg_is_in_recovery() AS standby, getdatabaseencoding() = 'SQL_ASCII' AS raw"
 _TABLE = """
 SELECT d.oid AS database, d.datname, n.nspname, c.oid AS table, (
     SELECT hashtextextended(r.ev_action::text, 0)
     FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN'
-) AS definition
+) AS definition, ARRAY(SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) p) AS parts
 FROM pg_catalog.pg_database d, pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE d.datname = current_database() AND c.oid = to_regclass($1)
 """
 _COLUMNS = """
-SELECT attname, attnum, format_type(atttypid, NULL) FROM pg_catalog.pg_attribute
+SELECT attname, attnum, format_type(atttypid, NULL), ARRAY(
+    SELECT enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = atttypid ORDER BY enumlabel
+)
+FROM pg_catalog.pg_attribute
 WHERE attrelid = $1 AND attname = ANY ($2::text[]) AND NOT attisdropped ORDER BY attname
 """
 _MAY_READ_SYSTEM = "SELECT has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE')"
@@ -46,13 +51,14 @@ async def read_table(connection: asyncpg.Connection, database: Database, table: 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for setting in _SETTINGS:
             await connection.execute(setting)
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        server: Any = await connection.fetchrow(_SERVER)
+        if server["standby"]:
             raise standby(database)
         # The cursor locks the table, so from here on nothing can take its place or change its columns.
-        cursor = await connection.cursor(select(table))
+        cursor = await connection.cursor(select(table, raw=server["raw"]))
         identity = await _identify(connection, table)
         while page := await cursor.fetch(_PAGE):
-            records += map(tuple, page)
+            records += map(decode if server["raw"] else tuple, page)
     return identity, records
 
 
@@ -75,6 +81,7 @@ async def _identify(connection: asyncpg.Connection, table: Table) -> Identity:
         database=(found["database"], found["datname"]),
         schema=found["nspname"],
         table=found["table"],
-        columns=tuple(Column(*column) for column in columns),
+        columns=tuple(Column(name, number, kind, tuple(labels)) for name, number, kind, labels in columns),
         definition=found["definition"],
+        parts=frozenset(found["parts"]),
     )

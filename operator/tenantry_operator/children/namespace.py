@@ -61,8 +61,12 @@ class Namespace:
 
     @property
     def stray(self) -> bool:
-        """Whether this is one of ours whose tenant label somebody else has changed or taken off."""
-        return MANAGED_BY_LABEL in self.managed_labels and self.owner is None
+        """Whether this is one of ours whose tenant label somebody else has changed or taken off.
+
+        Whoever changes that label may change the other one along with it; then the note of the entry still tells.
+        """
+        ours = MANAGED_BY_LABEL in self.managed_labels or ENTRY_ANNOTATION in self.managed_annotations
+        return ours and self.owner is None
 
 
 def observe(body: dict[str, Any], argocd: str = ARGOCD_NAMESPACE) -> Namespace:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tenantry.argocd import EffectiveProject, ResourceKind
 from tenantry.model import Owner, OwnerRole
-from tenantry.names import MANAGED_BY_LABEL
+from tenantry.names import DIGEST_ANNOTATION, MANAGED_BY_LABEL
 from tenantry.policies import SubjectKind
 from tenantry.resources import APP_PROJECTS
 from tenantry_operator.children import child, deployer
@@ -46,8 +46,9 @@ class FoundProject:
 def observe(body: Mapping[str, Any]) -> FoundProject:
     """Return what to keep of an AppProject; of one that is not ours, next to nothing."""
     metadata = body["metadata"]
-    labels, _ = managed_keys(metadata)
-    ours = MANAGED_BY_LABEL in labels
+    labels, annotations = managed_keys(metadata)
+    # One that was only just created has no digest yet, and one whose labels somebody has changed has nothing else.
+    ours = MANAGED_BY_LABEL in labels or DIGEST_ANNOTATION in annotations
     trimmed = body if ours else {"metadata": {**metadata, "labels": {}, "annotations": {}}}
     return FoundProject(metadata["name"], child.observe(APP_PROJECTS, trimmed), ours)
 

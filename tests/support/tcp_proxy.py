@@ -1,0 +1,54 @@
+"""A TCP proxy between a service and a server, for what a network does to connections."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+__all__ = ["Proxy"]
+
+
+class Proxy:
+    """An address whose new connections lead to `port`, which may change; those that are open stay where they are.
+
+    While it is `mute` it takes every byte and connection, and passes nothing on.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.mute = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def listening(self, dsn: str) -> AsyncIterator[str]:
+        """Listen, and yield `dsn` with the proxy's address."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield f"{dsn.rpartition('@')[0]}@{address}/{dsn.rpartition('/')[2]}"
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            there, back = await asyncio.open_connection("127.0.0.1", self.port)
+            with contextlib.closing(back):
+                done, rest = await asyncio.wait(
+                    {asyncio.create_task(self._pump(reader, back)), asyncio.create_task(self._pump(there, writer))},
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for pump in rest:
+                    pump.cancel()
+                await asyncio.gather(*done, *rest, return_exceptions=True)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.mute:
+                writer.write(data)
+                await writer.drain()
