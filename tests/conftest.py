@@ -84,8 +84,16 @@ async def identities(control_plane: ControlPlane) -> Identities:
     return await install_identities(control_plane)
 
 
+@pytest.fixture
+async def operator(one_operator: Operator) -> Operator:
+    """The operator, started anew as Kubernetes would if it has ended: in an outage of the API server its Lease is lost."""
+    if one_operator.process.exit_code is not None:
+        await one_operator.start()
+    return one_operator
+
+
 @pytest.fixture(scope="session")
-async def operator(control_plane: ControlPlane, identities: Identities, logs: Path) -> AsyncIterator[Operator]:
+async def one_operator(control_plane: ControlPlane, identities: Identities, logs: Path) -> AsyncIterator[Operator]:
     """The operator under its own ServiceAccount, running for the whole session; it must never ask in vain."""
     env = {"TENANTRY_LEASE_NAMESPACE": identities.namespace}
     running = Operator(kubeconfig=identities.operator, directory=logs / "operator", env=env)
