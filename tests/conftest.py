@@ -86,7 +86,7 @@ async def identities(control_plane: ControlPlane) -> Identities:
 
 @pytest.fixture
 async def operator(one_operator: Operator) -> Operator:
-    """The operator, started anew as Kubernetes would if it has ended: in an outage of the API server its Lease is lost."""
+    """The operator, started anew, as Kubernetes would, if an outage of the API server has cost it its Lease."""
     if one_operator.process.exit_code is not None:
         await one_operator.start()
     return one_operator
