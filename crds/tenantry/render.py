@@ -22,6 +22,7 @@ __all__ = [
     "STATUS",
     "ClusterRow",
     "Row",
+    "inherited_columns",
     "merge_rows",
     "render_row",
     "render_tenant",
@@ -135,11 +136,21 @@ def merge_rows(cluster_row: ClusterRow, database_row: Row) -> Row:
     """
     merged = dict(cluster_row.element)
     merged["tenant"] = database_row["tenant"]
-    for column, value in database_row.items():
-        is_column = column == STATUS or column not in RESERVED
-        if is_column and value and column in merged and column not in cluster_row.own_columns:
-            merged[column] = value
+    for column in inherited_columns(cluster_row, database_row):
+        merged[column] = database_row[column]
     return merged
+
+
+def inherited_columns(cluster_row: ClusterRow, database_row: Row) -> list[str]:
+    """Return the columns that a Tenant gets from the database row of the same name."""
+    return [
+        column
+        for column, value in database_row.items()
+        if (column == STATUS or column not in RESERVED)
+        and value
+        and column in cluster_row.element
+        and column not in cluster_row.own_columns
+    ]
 
 
 def schema_keys(classes: Iterable[KnownClass]) -> tuple[str, ...]:

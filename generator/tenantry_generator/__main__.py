@@ -19,10 +19,11 @@ from tenantry.lease import Elector
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
-from tenantry_generator.answers import Answers, Directory, Nobody
+from tenantry_generator.answers import Answers
 from tenantry_generator.app import make_app
 from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
+from tenantry_generator.directory import Directory, Nobody
 from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
@@ -96,7 +97,6 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         store=await _open_store(settings, kube, stack),
         may_write=role.answering,
     )
-    role.on_promoted = publisher.take_over
     directory: Directory = Nobody()
     if kube is not None:
         followed = ApplicationSets(
@@ -116,6 +116,12 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         bind=clusters.bind,
         metrics=metrics,
     )
+
+    async def promoted() -> None:
+        answers.received.clear()  # another replica may have answered since
+        await publisher.take_over()
+
+    role.on_promoted = promoted
     return make_app(
         publisher=publisher,
         clusters=clusters,

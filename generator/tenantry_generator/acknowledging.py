@@ -5,11 +5,11 @@ its own: the one that Argo CD sends lies in Argo CD's namespace.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from tenantry.telemetry import get_logger
 from tenantry_generator.answers import HOLDS, Answers
+from tenantry_generator.contract import encode_time
 from tenantry_generator.errors import Refused
 from tenantry_generator.first_contact import Contact
 from tenantry_generator.guard import Hold
@@ -73,7 +73,7 @@ def _hold(hold: Hold, agreed: Acknowledgement | None) -> dict[str, Any]:
     return {
         "hash": hold.hash,
         "set": hold.set,
-        "since": _time(hold.since),
+        "since": encode_time(hold.since),
         "tenants": sorted(hold.names),
         "why": hold.why,
         "acknowledgedBy": None if agreed is None else agreed.by,
@@ -97,7 +97,3 @@ def _contact(contact: Contact, agreed: Acknowledgement | None) -> dict[str, Any]
 
 def _how(given: str) -> str:
     return f'POST {HOLDS} {{"hash": "{given}"}} with a token of TENANTRY_ADMIN_TOKEN_DIR'
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -6,10 +6,13 @@ name nobody deletes anything upon the answer, so it is given as it is.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from tenantry.render import Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.applicationsets import ApplicationSet, Use
+from tenantry_generator.directory import Directory
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
 from tenantry_generator.generator_selector import Selector
@@ -17,9 +20,10 @@ from tenantry_generator.membership import ACKNOWLEDGED_FOR, Membership
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import Query
+from tenantry_generator.received import Receipt, Received, Reply
 from tenantry_generator.views import View, make_view, matches, shown, view_id
 
-__all__ = ["HOLDS", "Answers", "Directory", "Nobody"]
+__all__ = ["HOLDS", "Answers"]
 
 log = get_logger(__name__)
 
@@ -34,26 +38,6 @@ Bind = Callable[[Query], Query]
 """Tells a query of the namespaces that it asks for. Refused; NotReady."""
 
 
-class Directory(Protocol):
-    """The ApplicationSets that use us, as far as they are known."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is known by now which there are, or known that it can't be."""
-
-    def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
-        """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one."""
-
-
-class Nobody:
-    """A Directory where ApplicationSets can't be read."""
-
-    settled = True
-
-    def find(self, name: str) -> None:
-        """Return None."""
-
-
 class Answers:
     """The answers to requests for parameters, and the first contacts that were refused."""
 
@@ -66,25 +50,54 @@ class Answers:
         self._bind = bind
         self._metrics = metrics
         self._contacts: dict[str, Contact] = {}
+        self.received = Received()
 
     @property
     def contacts(self) -> list[Contact]:
         """The refused first contacts, by name of the ApplicationSet."""
         return [contact for _, contact in sorted(self._contacts.items())]
 
-    async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> bytes:
-        """Return the body of the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
+    @property
+    def directory(self) -> Directory:
+        """The ApplicationSets that ask here."""
+        return self._directory
+
+    async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> Reply:
+        """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
         query = self._bind(self._parse(parameters))
         snapshot = self._publisher.current()
         if not applicationset:
             _require_tenants(self._publisher.membership)
-            return snapshot.answer(query)
+            return Reply(snapshot.answer(query), lambda: None)
         found = self._directory.find(applicationset)
         self._check(applicationset, query, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         await self._make_known(applicationset, wanted, found)
         views = self._views(applicationset, query, wanted, sure=found is not None)
-        return self._publisher.current().answer(query, views)
+        snapshot = self._publisher.current()
+        elements = snapshot.elements(query, views)
+        receipt = Receipt(
+            applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
+        )
+        return Reply(snapshot.encode(elements), partial(self.received.note, receipt))
+
+    def look(
+        self, applicationset: str, parameters: Mapping[str, Any], found: tuple[ApplicationSet, Sequence[Use]] | None
+    ) -> tuple[Query, list[View], Mapping[str, Row]]:
+        """Return what a request would be answered with now, and the views that it shows, but note nothing of it.
+
+        Refused; NotReady: its query can't be answered.
+        """
+        query = self._bind(self._parse(parameters))
+        wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
+        views = self._views(applicationset, query, wanted, sure=found is not None)
+        return query, views, self._publisher.current().elements(query, views)
+
+    def view_of(self, applicationset: str, use: Use) -> str | None:
+        """Return the id of the view that a generator asks for; None if that can't be told, or it would be refused."""
+        if use.parameters is None or self._key(use) is None:
+            return None
+        return view_id(applicationset, self._parse(use.parameters), use.selector)
 
     def _wanted(
         self, applicationset: str, parameters: Mapping[str, Any], query: Query, uses: Sequence[Use] | None
@@ -164,19 +177,29 @@ class Answers:
             if not known:
                 _require_tenants(membership)
             return
-        contact = self._contact(query, *found)
-        if not deletes(contact, strict=strict) or (known and not strict):
+        contact, why = self.judge(query, found)
+        if contact is None:
             self._contacts.pop(applicationset, None)
             return
         seen = self._contacts.get(applicationset) == contact
         self._contacts[applicationset] = contact
-        agreed = membership.acknowledged.get(contact.hash)
-        if agreed is not None and agreed.used is None and self._publisher.now() - agreed.at <= ACKNOWLEDGED_FOR:
+        if why is None:
             return
         self._metrics.first_contact_refused.labels(applicationset).inc()
         if not seen:
             log.warning("refused: the answer would delete Applications", **_facts(contact))
-        raise NotReady(_refusal(contact, strict=strict))
+        raise NotReady(why)
+
+    def judge(self, query: Query, found: tuple[ApplicationSet, Sequence[Use]]) -> tuple[Contact | None, str | None]:
+        """Return the first contact that somebody has to agree to, and why it is refused: None once somebody has."""
+        membership, strict = self._publisher.membership, bool(self._publisher.unread)
+        known = any(view.applicationset == found[0].name for view in membership.views.values())
+        contact = self._contact(query, *found)
+        if not deletes(contact, strict=strict) or (known and not strict):
+            return None, None
+        agreed = membership.acknowledged.get(contact.hash)
+        valid = agreed is not None and agreed.used is None and self._publisher.now() - agreed.at <= ACKNOWLEDGED_FOR
+        return contact, None if valid else _refusal(contact, strict=strict)
 
     def _contact(self, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
         """Return how many Applications there are and how many elements all its generators would now get.

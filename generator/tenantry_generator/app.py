@@ -28,9 +28,11 @@ from tenantry_generator.contract import (
 )
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.events import Announce
+from tenantry_generator.inspecting import add_inspection
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.openapi import OPENAPI, load_openapi
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.received import Reply
 from tenantry_generator.sources.clusters import Clusters
 
 __all__ = ["GETPARAMS", "make_app"]
@@ -81,6 +83,7 @@ def make_app(
     app.router.add_post(GETPARAMS, _getparams)
     app.router.add_get(HOLDS, _holds, allow_head=False)
     app.router.add_post(HOLDS, _acknowledge)
+    add_inspection(app, publisher, answers, _check_look)
     app.router.add_get(OPENAPI, _openapi)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
@@ -98,14 +101,18 @@ async def _getparams(request: web.Request) -> web.Response:
     return _Answer(await request.app[_ANSWERS].answer(call.applicationset, call.parameters), why_not)
 
 
+def _check_look(request: web.Request) -> None:
+    _check_either(request)
+    _require_role(request)
+
+
 def _require_role(request: web.Request) -> None:
     if why := request.app[_WHY_NOT]():
         raise NotReady(why)
 
 
 async def _holds(request: web.Request) -> web.Response:
-    _check_either(request)
-    _require_role(request)
+    _check_look(request)
     request.app[_PUBLISHER].current()
     found = describe(request.app[_PUBLISHER], request.app[_ANSWERS])
     return _json(200, json.dumps({"holds": found}, ensure_ascii=False).encode())
@@ -211,15 +218,21 @@ class _Answer(web.Response):
     The process may have been stopped since, for longer than its Lease lasts.
     """
 
-    def __init__(self, body: bytes, why_not: Callable[[], str]) -> None:
-        super().__init__(status=200, body=body, content_type="application/json")
+    def __init__(self, reply: Reply, why_not: Callable[[], str]) -> None:
+        super().__init__(status=200, body=reply.body, content_type="application/json")
         self._why_not = why_not
+        self._sent = reply.sent
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if why := self._why_not():
             self.set_status(503)
             self.body = encode_message(why)
         return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        if self.status == 200:
+            self._sent()
 
 
 def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:

@@ -48,6 +48,11 @@ class ApplicationSets:
         """Whether they have been listed, or the API server has said that they can't be."""
         return self._sets.synced.is_set() or isinstance(self._sets.error, Forbidden | NotFound)
 
+    def names(self) -> frozenset[str]:
+        """Return the names of the ApplicationSets of which a generator names a ConfigMap of ours."""
+        ours = self._ours
+        return frozenset(found.name for found in self._sets.items.values() if found.asks(ours))
+
     def find(self, name: str) -> tuple[ApplicationSet, Sequence[Use]] | None:
         """Return an ApplicationSet and its generators that ask here; None when it is not known whether there is one.
 
@@ -56,4 +61,8 @@ class ApplicationSets:
         found = self._sets.items.get((self._namespace, name))
         if found is None or not self._sets.synced.is_set():
             return None
-        return found, found.asks(self._config_maps | {key for _, key in self._maps.items}) or found.uses
+        return found, found.asks(self._ours) or found.uses
+
+    @property
+    def _ours(self) -> frozenset[str]:
+        return self._config_maps | {key for _, key in self._maps.items}

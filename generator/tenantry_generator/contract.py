@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tenantry.render import Row
@@ -20,6 +21,7 @@ __all__ = [
     "assemble",
     "encode_message",
     "encode_row",
+    "encode_time",
     "parse_acknowledgement",
     "parse_request",
 ]
@@ -89,6 +91,11 @@ def assemble(encoded: Sequence[bytes], *, count: int) -> bytes:
 def encode_message(message: str) -> bytes:
     """Return the body of an answer that is no success; Argo CD shows its `message`."""
     return json.dumps({"message": message}, separators=(",", ":")).encode()
+
+
+def encode_time(seconds: float) -> str:
+    """Return a Unix time as an answer shows it: ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _parse(body: bytes) -> object:

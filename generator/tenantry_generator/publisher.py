@@ -100,6 +100,11 @@ class Publisher:
         raise NotReady(f"no complete read yet from: {', '.join(waiting) or 'any source'}")
 
     @property
+    def feeds(self) -> Mapping[str, Feed]:
+        """The sources that are configured, by name, to be looked at."""
+        return self._feeds
+
+    @property
     def unread(self) -> list[str]:
         """The sources that have not been read since the start, each with the reason: they are served as recorded."""
         return [feed.state for feed in self._feeds.values() if not feed.complete]

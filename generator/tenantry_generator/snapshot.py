@@ -28,8 +28,16 @@ class Snapshot:
 
         NotReady: the query asks for an error then, or for namespaces that are not known.
         """
+        return self.encode(self.elements(query, views))
+
+    def elements(self, query: Query, views: Sequence[View] = ()) -> Mapping[str, Row]:
+        """Return what `answer` answers with, by key; `rows` itself when that is all of them. NotReady as there."""
         elements = query.shaped(shown(query.of_tenants.elements(self.rows), views))
         query.require(elements)
+        return elements
+
+    def encode(self, elements: Mapping[str, Row]) -> bytes:
+        """Return the answer that holds these elements."""
         if elements is self.rows:
             return self.body
         return assemble([self._encode(key, row) for key, row in elements.items()], count=len(elements))

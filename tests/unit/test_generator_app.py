@@ -12,9 +12,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import ClusterRow, Row, render_row, render_tenant
-from tenantry_generator.answers import Answers, Nobody
+from tenantry_generator.answers import Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.directory import Nobody
 from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query

@@ -11,9 +11,10 @@ from jsonschema import Draft202012Validator
 from tenantry.classes import resolve
 from tenantry.model import parse_tenant
 from tenantry.render import FIXED, INPUTS, render_row, render_tenant
-from tenantry_generator.answers import Answers, Nobody
+from tenantry_generator.answers import Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.directory import Nobody
 from tenantry_generator.events import announcer
 from tenantry_generator.membership import Membership
 from tenantry_generator.merge import merge

@@ -67,6 +67,9 @@ class Owners:
     def own(self, name: str, count: int, *uses: Use, plain: bool = True) -> None:
         self.sets[name] = ApplicationSet(name, "uid", count, uses or (Use("tenantry", {}, None),), plain)
 
+    def names(self) -> list[str]:
+        return sorted(self.sets)
+
     def find(self, name: str) -> tuple[ApplicationSet, tuple[Use, ...]] | None:
         found = self.sets.get(name)
         return None if found is None else (found, found.uses)
