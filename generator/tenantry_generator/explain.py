@@ -123,8 +123,11 @@ def _view(name: str, view: View, element: Row | None, last: Receipt | None) -> d
 def _had(name: str, view: View, last: Receipt) -> bool | None:
     if last.elements is None:
         return None
-    one = last.elements.get(name)
-    found = [one] if one is not None else [row for row in last.elements.values() if row["name"] == name]
+    first = next(iter(last.elements), "")
+    if first in last.elements and last.elements[first]["name"] != first:  # they are namespaces
+        found = [row for row in last.elements.values() if row["name"] == name]
+    else:
+        found = [last.elements[name]] if name in last.elements else []
     return any(view.selector is None or view.selector.matches(row) for row in found)
 
 

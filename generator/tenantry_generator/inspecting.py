@@ -3,6 +3,7 @@
 They make no view known, record nothing, and are no contact of an ApplicationSet.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -46,9 +47,9 @@ def add_inspection(
     async def preview(request: web.Request) -> web.Response:
         check(request)
         given = request.query
-        if list(given) != [_NAME] or not given[_NAME]:
+        if [key for key, _ in given.items()] != [_NAME] or not given[_NAME]:
             raise Refused(400, f"ask for one ApplicationSet, with ?{_NAME}=NAME and nothing else")
-        return _json(_preview(given[_NAME], publisher, answers))
+        return _json(await _preview(given[_NAME], publisher, answers))
 
     # A raw name may hold whatever a path can't, so what is taken is wider than what Kubernetes would accept.
     app.router.add_get(EXPLAIN.replace("{tenant}", "{tenant:[^/]+}"), explain_, allow_head=False)
@@ -70,8 +71,9 @@ def _explain(given: str, publisher: Publisher, answers: Answers) -> dict[str, An
     raise Refused(404, f"no tenant is known as {called}" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
-def _preview(name: str, publisher: Publisher, answers: Answers) -> dict[str, Any]:
-    snapshot, views = publisher.current(), publisher.membership.views.values()
+async def _preview(name: str, publisher: Publisher, answers: Answers) -> dict[str, Any]:
+    publisher.current()
+    views = publisher.membership.views.values()
     seen = [view for view in views if view.applicationset == name]
     ask_here = {*answers.directory.names(), *(view.applicationset for view in views)}
     ask_here |= {contact.applicationset for contact in answers.contacts}
@@ -82,12 +84,14 @@ def _preview(name: str, publisher: Publisher, answers: Answers) -> dict[str, Any
         named = ", ".join(sorted(ask_here)[:_NAMED]) or "none"
         more = f" and {len(ask_here) - _NAMED} more" if len(ask_here) > _NAMED else ""
         raise Refused(404, f"no ApplicationSet {name} is known to ask here; those that are: {named}{more}")
-    asked = list(_asked(found, seen, answers))
+    asked, generators = list(_asked(found, seen, answers)), []
+    for each in asked[:_MOST_GENERATORS]:
+        generators.append(_generator(name, each, found, publisher, answers))
+        await asyncio.sleep(0)  # each takes as long as an answer, for which Argo CD may be waiting
     return {
         "applicationSet": name,
         "owned": None if found is None else found[0].owned,
-        "revision": snapshot.revision,
-        "generators": [_generator(name, each, found, publisher, answers) for each in asked[:_MOST_GENERATORS]],
+        "generators": generators,
         "truncated": len(asked) > _MOST_GENERATORS,
     }
 
@@ -115,6 +119,7 @@ def _generator(
     told: dict[str, Any] = {
         "parameters": parameters,
         "templated": templated,
+        "revision": publisher.current().revision,
         "selector": None if selector is None else selector.body,
         "problem": None,
         "firstContact": None,

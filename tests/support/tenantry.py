@@ -124,6 +124,14 @@ class Generator:
             assert response.status == 200, answer
             return list(answer["holds"])
 
+    async def look(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Ask `explain/TENANT` or `preview?applicationSet=NAME`; return the status and the JSON answer."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as http,
+            http.get(f"{self.url}/api/v1/{path}") as response,
+        ):
+            return response.status, await response.json()
+
     async def acknowledge(self, given: str, *, token: str) -> tuple[int, dict[str, Any]]:
         """Acknowledge a hold with a token that may; return the status and the JSON answer."""
         async with (

@@ -84,6 +84,7 @@ class Service:
         self.events: list[str] = []
         self.now = T0
         self.answering = True
+        self.why_not = ""
         metrics = Metrics()
         self.publisher = Publisher(
             cluster=self.cluster,
@@ -115,7 +116,7 @@ class Service:
             admins=Tokens(literal=None, directory=admins, required=False),
             announce=announce,
             metrics=metrics,
-            why_not=lambda: "",
+            why_not=lambda: self.why_not,
         )
         self.client: TestClient[Any, Any] = TestClient(TestServer(app))
 
