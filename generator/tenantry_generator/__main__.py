@@ -116,12 +116,7 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         bind=clusters.bind,
         metrics=metrics,
     )
-
-    async def promoted() -> None:
-        answers.received.clear()  # another replica may have answered since
-        await publisher.take_over()
-
-    role.on_promoted = promoted
+    role.on_promoted = answers.take_over
     return make_app(
         publisher=publisher,
         clusters=clusters,

@@ -62,6 +62,11 @@ class Answers:
         """The ApplicationSets that ask here."""
         return self._directory
 
+    async def take_over(self) -> None:
+        """Begin anew, as another replica may have answered meanwhile. NotReady: this has to be called again."""
+        self.received.clear()
+        await self._publisher.take_over()
+
     async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> Reply:
         """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
         query = self._bind(self._parse(parameters))

@@ -7,9 +7,10 @@ played (application_controller.py): that one needs a repo-server and reachable c
 import asyncio
 import os
 import re
+import signal
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ class ArgoCD:
             await asyncio.to_thread(self._process.stop)
         if self._kube is not None:
             await self._kube.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the controller from asking and doing anything meanwhile."""
+        if self._process is None:
+            raise RuntimeError("Argo CD has not been started")
+        self._process.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send(signal.SIGCONT)
 
     def check(self) -> None:
         """Raise Ended if the controller has ended by itself."""

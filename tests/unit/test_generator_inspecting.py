@@ -134,6 +134,28 @@ async def test_an_answer_that_was_not_sent_was_not_received(service: Service) ->
     await serves(service, 3)
     await service.answers.answer("apps", {})
     assert [each["lastAnswer"] for each in (await explain(service, "t01"))["applicationSets"]] == [None]
+    role = iter(["", "another replica answers"])
+    service.not_answering = lambda: next(role, "")
+    assert (await service.ask())[0] == 503, "it was prepared, and then might no longer be given"
+    assert [each["lastAnswer"] for each in (await explain(service, "t01"))["applicationSets"]] == [None]
+    assert (await service.ask())[0] == 200
+    assert [each["lastAnswer"]["hadIt"] for each in (await explain(service, "t01"))["applicationSets"]] == [True]
+
+
+async def test_what_was_answered_before_another_replica_took_over_is_not_told(service: Service) -> None:
+    service.rows(3)
+    await service.answers_with(3)
+    assert (await preview(service, "apps"))["generators"][0]["last"] is not None
+    await service.answers.take_over()
+    cluster = service.cluster
+    assert cluster is not None
+    await eventually(lambda: (cluster.runs, service.database.runs) == (2, 2), within=5, what="it reads anew")
+    cluster.publish(Read({}))
+    service.rows(3)
+    await serves(service, 3)
+    (view,) = (await explain(service, "t01"))["applicationSets"]
+    assert view["lastAnswer"] is None
+    assert (await preview(service, "apps"))["generators"][0]["last"] is None
 
 
 async def test_a_tenant_that_is_quarantined_with_a_row_and_without(service: Service) -> None:
@@ -214,7 +236,7 @@ async def test_looking_takes_a_token_and_the_replica_that_answers(service: Servi
     assert (await look(service, path, route, Authorization="Bearer admin"))[0] == 200
     async with service.client.post(path, headers=GOOD) as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET")
-    service.why_not = "another replica answers"
+    service.not_answering = lambda: "another replica answers"
     assert await look(service, path, route) == (503, {"message": "another replica answers"})
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Service:
         self.events: list[str] = []
         self.now = T0
         self.answering = True
-        self.why_not = ""
+        self.not_answering: Callable[[], str] = lambda: ""
         metrics = Metrics()
         self.publisher = Publisher(
             cluster=self.cluster,
@@ -116,7 +116,7 @@ class Service:
             admins=Tokens(literal=None, directory=admins, required=False),
             announce=announce,
             metrics=metrics,
-            why_not=lambda: self.why_not,
+            why_not=lambda: self.not_answering(),
         )
         self.client: TestClient[Any, Any] = TestClient(TestServer(app))
 
