@@ -79,3 +79,26 @@ async def test_a_preview_shows_what_argo_cd_does_when_it_next_asks(world: World)
     assert [after[key]["count"] for key in ("added", "removed", "changed")] == [0, 0, 0]
     assert after["last"]["revision"] > before["last"]["revision"]
     assert (await explained(world, ACTIVE, status="active"))[1]["lastAnswer"]["hadIt"] is False
+
+
+async def test_an_application_set_that_has_not_asked_yet_is_previewed_by_what_it_says(world: World) -> None:
+    body = article.application_set("tenantry")
+    body["metadata"]["name"] = "unasked"
+    body["spec"]["generators"][0]["plugin"]["input"] = {"parameters": {"status": "trial"}}
+    trial = sorted(slug(tenant) for tenant, status in article.TENANTS.items() if status == "trial")
+    found: tuple[int, dict[str, Any]] = (0, {})
+
+    async def known() -> bool:
+        nonlocal found
+        found = await world.generator.look("preview?applicationSet=unasked")
+        return found[0] == 200
+
+    assert (await world.generator.look("preview?applicationSet=unasked"))[0] == 404
+    try:
+        await world.argocd.apply_application_set(body)
+        await eventually(known, within=10, what="the ApplicationSet is known, though its ConfigMap is not there")
+        (generator,) = found[1]["generators"]
+        assert (generator["now"]["elements"], generator["last"], generator["problem"]) == (trial, None, None)
+        assert "unasked" in (await world.generator.look("preview?applicationSet=other"))[1]["message"]
+    finally:
+        await world.argocd.delete_application_set("unasked")
