@@ -1,10 +1,12 @@
 """Makes an acknowledgement an Event in the cluster, where people look for what happened. Best effort: it is logged."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from tenantry.errors import KubeError
 from tenantry.kube import Kube
+from tenantry.names import GROUP
 from tenantry.resources import EVENTS
 from tenantry.telemetry import get_logger
 
@@ -16,6 +18,7 @@ Announce = Callable[[str], Awaitable[None]]
 
 _NAME = "tenantry-generator"
 _LONGEST = 1024
+_INSTANCE_LIMIT = 128
 
 
 def announcer(kube: Kube | None, namespace: str | None) -> Announce:
@@ -24,17 +27,16 @@ def announcer(kube: Kube | None, namespace: str | None) -> Announce:
     async def announce(message: str) -> None:
         if kube is None or namespace is None:
             return
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         body = {
             "metadata": {"generateName": f"{_NAME}-", "namespace": namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "Service", "name": _NAME, "namespace": namespace},
-            "type": "Warning",
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": f"{GROUP}/{_NAME}",
+            "reportingInstance": socket.gethostname()[:_INSTANCE_LIMIT],
+            "action": "Acknowledge",
             "reason": "HoldAcknowledged",
-            "message": message[:_LONGEST],
-            "source": {"component": _NAME},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
+            "type": "Warning",
+            "regarding": {"apiVersion": "v1", "kind": "Service", "name": _NAME, "namespace": namespace},
+            "note": message[:_LONGEST],
         }
         try:
             await kube.create(EVENTS, body, namespace)

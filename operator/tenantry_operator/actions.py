@@ -89,10 +89,12 @@ class ApplyChild:
     """Bring an object inside a namespace to what it should be.
 
     `first`: it was not there. Then an object of that name which is not ours is a Conflict, and stays as it is.
+    `alone`: an earlier action of the same plan makes its namespace, so nothing of anybody else's can be there.
     """
 
     child: Child
     first: bool
+    alone: bool = False
 
     @property
     def target(self) -> str:

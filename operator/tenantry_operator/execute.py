@@ -68,8 +68,8 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
             log.info("released a namespace", tenant=entry.name, namespace=target)
         case DeleteNamespace():
             await _delete(kube, entry, action, memory)
-        case ApplyChild(child=child, first=first):
-            if first:
+        case ApplyChild(child=child, first=first, alone=alone):
+            if first and not alone:
                 await _check_free(kube, child)
             applied = await kube.apply(child.resource, child.body, field_manager=FIELD_MANAGER, force=not first)
             memory.absorb(entry, applied.object)

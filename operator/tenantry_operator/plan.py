@@ -11,7 +11,7 @@ from typing import Any
 from tenantry.classes import Reason, Resolved, namespaces_of
 from tenantry.names import FINALIZER
 from tenantry_operator import teardown
-from tenantry_operator.actions import Action, AddFinalizer
+from tenantry_operator.actions import Action, AddFinalizer, CreateNamespace
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.claims import MOST, Claims, claim
@@ -104,7 +104,8 @@ def _standing(view: View, claims: Claims) -> tuple[list[Action], Findings]:
     standing = {name for name, found in view.namespaces.items() if found.owner == tenant and not found.terminating}
     # A namespace that is made by an earlier action of this plan can be filled by the later ones.
     standing |= {look.action.target for look in looks if look.action is not None and not look.problem}
-    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures, argocd)
+    made = {look.action.target for look in looks if isinstance(look.action, CreateNamespace)}
+    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures, argocd, made=made)
     # Children go before the namespaces that they are in are let go.
     actions += [*inside.actions, *teardown.leave_unwanted(view.entry, view.resolved, view.namespaces)]
     project = look_at_project(view.entry, view.resolved, _destinations(view, looks), view.projects, view.failures)

@@ -1,6 +1,6 @@
 """Decides what to do about what a tenant has inside its namespaces. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenantry.classes import Resolved
@@ -37,8 +37,13 @@ def look_inside(
     present: Mapping[ChildKey, Present],
     failures: Mapping[str, str],
     argocd: str = ARGOCD_NAMESPACE,
+    *,
+    made: Collection[str] = (),
 ) -> Inside:
-    """Compare what the tenant should have in the namespaces `standing` with what it has, `present`."""
+    """Compare what the tenant should have in the namespaces `standing` with what it has, `present`.
+
+    `made`: those of `standing` that an earlier action of the plan makes.
+    """
     wanted = wanted_children(resolved, standing, argocd)
     children = [complete(tenant, resource, body) for resource, body in wanted.bodies]
     actions: list[Action] = []
@@ -50,7 +55,7 @@ def look_inside(
         found = present.get(child.key)
         if found is not None and (found.terminating or agrees(child, found)):
             continue
-        action = ApplyChild(child, first=found is None)
+        action = ApplyChild(child, first=found is None, alone=child.key[1] in made)
         actions.append(action)
         sentence = failures.get(action.target, f"{action.target} is not as it should be yet")
         unready.setdefault(_CONDITION[child.resource.kind], sentence)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.classes import TenantNamespace
-from tenantry.names import ARGOCD_NAMESPACE, ENTRY_ANNOTATION
+from tenantry.names import ARGOCD_NAMESPACE
 from tenantry_operator.actions import Action, ApplyNamespace, CreateNamespace
 from tenantry_operator.children import namespace as namespaces
 from tenantry_operator.children.namespace import Namespace
@@ -31,8 +31,7 @@ def look_at(
     `failure`: what the server last refused of it, or ""; `argocd`: where Argo CD is.
     """
     name = wanted.name
-    entry = {} if wanted.entry is None else {ENTRY_ANNOTATION: wanted.entry}
-    body = namespaces.build(tenant, name, labels=wanted.labels, annotations={**wanted.annotations, **entry})
+    body = namespaces.build(tenant, name, labels=wanted.labels, annotations=wanted.annotations, entry=wanted.entry)
     if why := namespaces.refusal(tenant, name, present, argocd):
         problem = f"namespace {name} is refused: {why}"
         return Look(namespace_status(name, ready=False, phase="Refused", reason=problem), problem=problem)

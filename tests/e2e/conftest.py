@@ -12,14 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.resources import CONFIG_MAPS, TENANTS
-from tenantry_generator.record.configmaps import RECORD_LABEL
+from tenantry.resources import TENANTS
 from tests.support import article
 from tests.support.argocd import Application, ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities
 from tests.support.postgres import execute
+from tests.support.record import forget_record, record_parts
 from tests.support.tenantry import Generator, Operator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -86,12 +86,11 @@ class World:
 
     async def record(self) -> list[dict[str, Any]]:
         """The ConfigMaps of the record."""
-        return list((await self.kube.list(CONFIG_MAPS, self.namespace, RECORD_LABEL))["items"])
+        return await record_parts(self.kube, self.namespace)
 
     async def forget(self) -> None:
         """Delete the record."""
-        for part in await self.record():
-            await self.kube.delete(CONFIG_MAPS, part["metadata"]["name"], self.namespace)
+        await forget_record(self.kube, self.namespace)
 
     async def only_hold(self) -> dict[str, Any]:
         """Wait until there is exactly one hold, and return it."""
@@ -160,6 +159,7 @@ async def world(
     try:
         for name in TWO:
             await kube.apply(TENANTS, {"metadata": {"name": name}, "spec": {}}, field_manager="test")
+        await everything.forget()
         await generator.start()
         await everything.serves(*article.TENANTS, *TWO)
         await argocd.configure_plugin(article.CONFIG_MAP, url=generator.url, token=token)

@@ -22,6 +22,7 @@ from tests.support.background import background
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities, generator_pod, refusals
+from tests.support.record import forget_record
 from tests.support.tenantry import Generator
 
 DURATION, RETRY = 15.0, 2.0
@@ -34,6 +35,7 @@ async def start(
 ) -> AsyncIterator[Start]:
     """Starts generators with a Pod each; they must never ask in vain."""
     started: dict[str, Generator] = {}
+    await forget_record(kube, identities.namespace)
     # Without any tenant it would refuse to answer for that.
     tenant = f"role{uuid.uuid4().hex[:6]}"
     await kube.create(TENANTS, {"metadata": {"name": tenant}, "spec": {}})
@@ -56,6 +58,7 @@ async def start(
         await generator.stop()
         await kube.delete(PODS, name, identities.namespace)
     await kube.delete(TENANTS, tenant)
+    await forget_record(kube, identities.namespace)
     with suppress(NotFound):
         await kube.delete(LEASES, LEASE, identities.namespace)
     assert refusals(control_plane) == []

@@ -14,7 +14,7 @@ from tenantry.kube import Kube
 from tenantry.resources import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
 from tenantry_generator.events import announcer
 from tenantry_generator.record import Stored
-from tenantry_generator.record.configmaps import RECORD_LABEL, configmap_store
+from tenantry_generator.record.configmaps import configmap_store
 from tenantry_generator.record.index import INDEX
 from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
@@ -24,6 +24,7 @@ from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import Identities, generator_pod, requests_of
+from tests.support.record import forget_record
 from tests.support.tenantry import Generator, Operator
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
@@ -34,8 +35,9 @@ Right = tuple[str, str, str]
 
 
 @pytest.fixture
-async def generator(control_plane: ControlPlane, identities: Identities, tmp_path: Path) -> AsyncIterator[Generator]:
+async def generator(identities: Identities, kube: Kube, tmp_path: Path) -> AsyncIterator[Generator]:
     """A generator of Tenants only, under its own ServiceAccount."""
+    await forget_record(kube, identities.namespace)
     env = {
         "KUBECONFIG": str(identities.generator),
         "TENANTRY_SOURCES": "cluster",
@@ -45,6 +47,7 @@ async def generator(control_plane: ControlPlane, identities: Identities, tmp_pat
     running = Generator(token="token-of-the-test", directory=tmp_path, env=env)
     yield running
     await running.stop()
+    await forget_record(kube, identities.namespace)
 
 
 async def granted(kube: Kube, name: str, namespace: str) -> set[Right]:
@@ -108,8 +111,8 @@ async def test_the_generator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube, argocd: ArgoCD
 ) -> None:
     await kube.create(PODS, generator_pod("the-generator"), identities.namespace)
-    await generator.start()
     await use_the_record(identities)
+    await generator.start()
     async with Kube(await load_credentials(str(identities.generator))) as own:
         await announcer(own, identities.namespace)("acknowledged")
     rights = await granted(kube, "tenantry-generator", identities.namespace)
@@ -133,12 +136,7 @@ async def use_the_record(identities: Identities) -> None:
             await kube.delete(CONFIG_MAPS, INDEX, identities.namespace)
             for revision in range(2, 5):
                 await store.save(Stored(revision, b"{}", {"rows": {"a": b"%d" % revision}}))
-        for name in [body["metadata"]["name"] for body in await listed(kube, identities.namespace)]:
-            await kube.delete(CONFIG_MAPS, name, identities.namespace)
-
-
-async def listed(kube: Kube, namespace: str) -> list[dict[str, Any]]:
-    return list((await kube.list(CONFIG_MAPS, namespace, RECORD_LABEL))["items"])
+        await forget_record(kube, identities.namespace)
 
 
 async def test_no_right_is_a_wildcard_or_a_way_to_more(kube: Kube, identities: Identities) -> None:

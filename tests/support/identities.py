@@ -42,9 +42,8 @@ class Identities:
 
 
 async def install_identities(plane: ControlPlane) -> Identities:
-    """Apply the namespaces, the ServiceAccounts and the rights of the manifests, nothing else."""
-    rendered = [await plane.kubectl("kustomize", str(_MANIFESTS / part)) for part in ("base", "argocd")]
-    bodies = [body for part in rendered for body in yaml.safe_load_all(part)]
+    """Apply the namespaces, the ServiceAccounts and the rights of manifests/base, nothing else."""
+    bodies = yaml.safe_load_all(await plane.kubectl("kustomize", str(_MANIFESTS / "base")))
     # Some Roles are in Argo CD's namespace, which is there before Tenantry is installed.
     argocd = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARGOCD_NAMESPACE}}
     wanted = [argocd, *(body for body in bodies if body and body["kind"] in _KINDS)]

@@ -246,7 +246,7 @@ def test_a_deleted_tenant_never_takes_along_what_joined_it(policy: str, expected
 
 
 def test_a_namespace_whose_listing_nobody_can_prove_is_released_rather_than_deleted() -> None:
-    typed_in = namespace("acme", entry=None, annotations={"tenantry.dev/entry": ""})
+    typed_in = namespace("acme", entry=None, annotations={"tenantry.dev/entry": "acme/"})
     (action,) = plan_of(tenant(deleting=True, deletionPolicy="Delete"), typed_in).actions
     assert isinstance(action, ReleaseNamespace)
 
@@ -255,7 +255,7 @@ def test_what_joined_and_is_then_listed_is_listed_from_then_on() -> None:
     body = tenant(namespaces={"items": [{"name": "x", "fullName": "theirs"}], "adoptByLabel": True})
     (action,) = plan_of(body, offered(owner="acme", entry=None)).actions
     assert isinstance(action, ApplyNamespace)
-    assert action.body["metadata"]["annotations"] == {"tenantry.dev/entry": "x"}
+    assert action.body["metadata"]["annotations"] == {"tenantry.dev/entry": "acme/x"}
     assert action.stale is not None
     assert action.stale["metadata"]["labels"] == {"tenantry.dev/adopt-by": None}
 

@@ -37,7 +37,7 @@ class Forgetful:
 
 def live(owner: str = "acme", entry: str | None = "dev", *, uid: str = "u") -> dict[str, Any]:
     labels = {"tenantry.dev/tenant": owner}
-    annotations = {} if entry is None else {"tenantry.dev/entry": entry}
+    annotations = {} if entry is None else {"tenantry.dev/entry": f"acme/{entry}"}
     ours: dict[str, Any] = {
         "f:labels": {f"f:{key}": {} for key in labels},
         "f:annotations": {f"f:{key}": {} for key in annotations},

@@ -54,8 +54,10 @@ def namespace(
     identity = ["tenantry.dev/tenant", "app.kubernetes.io/managed-by"] if owner and not copied else []
     ours: dict[str, Any] = {f"f:{key}": {} for key in (*managed, *identity)}
     metadata: dict[str, Any] = {"name": name, "uid": f"uid-{name}", "resourceVersion": "1", "labels": held}
-    listed = {"tenantry.dev/entry": name.partition("-")[2] if entry == "that of its name" else entry}
-    listed = {key: value for key, value in listed.items() if value is not None and identity}
+    listed = {}
+    if entry is not None and identity:
+        own = name.partition("-")[2] if entry == "that of its name" else entry
+        listed = {"tenantry.dev/entry": f"{owner}/{own}"}
     noted: dict[str, Any] = {f"f:{key}": {} for key in listed}
     fields = {"f:metadata": {"f:labels": ours, "f:annotations": noted}}
     metadata["managedFields"] = [{"manager": FIELD_MANAGER, "fieldsV1": fields}]
@@ -94,7 +96,7 @@ def test_a_tenant_that_lists_no_namespaces_gets_one_of_its_own_name() -> None:
     assert action.body["metadata"] == {
         "name": "acme",
         "labels": {"tenantry.dev/tenant": "acme", "app.kubernetes.io/managed-by": "tenantry"},
-        "annotations": {"tenantry.dev/entry": ""},
+        "annotations": {"tenantry.dev/entry": "acme/"},
     }
 
 
@@ -187,12 +189,17 @@ def test_labels_that_somebody_copied_get_no_namespace_released_or_deleted(policy
     assert plan_of(tenant(deletionPolicy=policy, deleting=True), copied).actions == (RemoveFinalizer(),)
 
 
-@pytest.mark.parametrize("label", [{}, {"tenantry_dev__tenant": "other"}])
-def test_a_tenant_label_changed_by_hand_is_put_back(label: dict[str, Any]) -> None:
-    ours = ("app.kubernetes.io/managed-by",)
-    present = namespace("acme", None, managed=ours, app_kubernetes_io__managed_by="tenantry", **label)
+@pytest.mark.parametrize("label", [{}, {"tenantry.dev/tenant": "mallory"}])
+def test_a_tenant_label_changed_by_hand_is_put_back_by_its_tenant_and_by_no_other(label: dict[str, str]) -> None:
+    ours = frozenset({"app.kubernetes.io/managed-by"})
+    changed = {"app.kubernetes.io/managed-by": "tenantry", **label}
+    present = replace(namespace("acme"), labels=changed, managed_labels=ours)
     (action,) = plan_of(tenant(), present).actions
     assert isinstance(action, ApplyNamespace)
+    others = replace(present, annotations={"tenantry.dev/entry": "other/"})
+    plan = plan_of(tenant(), others)
+    assert plan.actions == ()
+    assert "it belongs to the tenant other" in condition(plan, "NamespacesReady")["message"]
 
 
 def test_a_managed_by_label_changed_by_hand_is_put_back() -> None:

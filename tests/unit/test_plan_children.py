@@ -1,5 +1,6 @@
 """What a tenant has inside its namespaces: compared with what it should have, whatever else is there."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,7 +61,10 @@ def test_children_come_after_the_namespace_that_they_are_in() -> None:
     entry = entry_of(tenant(**QUOTA))
     assert entry.tenant is not None
     plan = make_plan(View(entry, resolve(entry.tenant, {}), {}, {}, {}), now=NOW)
-    assert [type(action) for action in plan.actions] == [CreateNamespace, ApplyChild]
+    made, filled = plan.actions
+    assert isinstance(made, CreateNamespace)
+    assert isinstance(filled, ApplyChild)
+    assert filled.alone, "nothing of anybody else's can be in it yet"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,12 @@ def test_a_namespace_that_is_not_the_tenants_gets_nothing_put_into_it(present: N
     assert entry.tenant is not None
     plan = make_plan(View(entry, resolve(entry.tenant, {}), {"acme": present}, {}, {}), now=NOW)
     assert plan.actions == ()
+
+
+def test_in_a_namespace_that_stands_a_child_may_meet_somebody_s_object() -> None:
+    (action,) = plan_of(tenant(**QUOTA), {}).actions
+    assert isinstance(action, ApplyChild)
+    assert not action.alone
 
 
 def test_a_missing_child_is_applied_without_taking_anything_from_others() -> None:
@@ -159,8 +169,7 @@ def test_an_owner_who_gets_no_access_is_shown_under_access_and_not_under_quota()
 
 def test_a_tenant_label_changed_by_hand_and_changed_back_costs_no_child_and_is_made_ours_again() -> None:
     body = tenant(**QUOTA)
-    labels: dict[str, Any] = {"tenantry_dev__tenant": "acme", "app_kubernetes_io__managed_by": "tenantry"}
-    present = namespace("acme", None, managed=("app.kubernetes.io/managed-by",), **labels)
+    present = replace(namespace("acme"), managed_labels=frozenset({"app.kubernetes.io/managed-by"}))
     assert present.owner is None
     entry = entry_of(body)
     assert entry.tenant is not None

@@ -14,7 +14,6 @@ from tenantry.names import (
     ADOPT_LABEL,
     ARGOCD_NAMESPACE,
     ENTRY_ANNOTATION,
-    MANAGED_BY_LABEL,
     ORPHANED_FROM_LABEL,
     TENANT_LABEL,
     is_dns_label,
@@ -52,21 +51,28 @@ class Namespace:
 
     @property
     def entry(self) -> str | None:
-        """The entry that the namespace is listed under; None when no Tenant has ever listed it.
+        """The entry that its tenant lists it under; None when that tenant has never listed it.
 
         Like the tenant's label it counts only where our field manager wrote it. It is what a deletion depends on, so
         losing it keeps a namespace.
         """
-        return self.annotations.get(ENTRY_ANNOTATION) if ENTRY_ANNOTATION in self.managed_annotations else None
+        tenant, entry = self._noted
+        return entry if tenant == self.owner else None
 
     @property
-    def stray(self) -> bool:
-        """Whether this is one of ours whose tenant label somebody else has changed or taken off.
+    def stray_of(self) -> str | None:
+        """The tenant that this one was given to when somebody else has changed or taken off its label; None if not.
 
-        Whoever changes that label may change the other one along with it; then the note of the entry still tells.
+        Whoever changes the label may change both; and no other tenant that wants the name may have it for that.
         """
-        ours = MANAGED_BY_LABEL in self.managed_labels or ENTRY_ANNOTATION in self.managed_annotations
-        return ours and self.owner is None
+        return self._noted[0] if self.owner is None else None
+
+    @property
+    def _noted(self) -> tuple[str | None, str | None]:
+        if ENTRY_ANNOTATION not in self.managed_annotations or self.system:
+            return None, None
+        tenant, _, entry = self.annotations.get(ENTRY_ANNOTATION, "").partition("/")
+        return tenant or None, entry
 
 
 def observe(body: dict[str, Any], argocd: str = ARGOCD_NAMESPACE) -> Namespace:
@@ -87,10 +93,13 @@ def observe(body: dict[str, Any], argocd: str = ARGOCD_NAMESPACE) -> Namespace:
     )
 
 
-def build(tenant: str, name: str, *, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the body that a tenant's namespace should have."""
+def build(
+    tenant: str, name: str, *, labels: Mapping[str, str], annotations: Mapping[str, str], entry: str | None = None
+) -> dict[str, Any]:
+    """Return the body that a tenant's namespace should have. `entry`: None when the tenant doesn't list it."""
+    noted = {} if entry is None else {ENTRY_ANNOTATION: f"{tenant}/{entry}"}
     whole = {**labels, **identity_labels(tenant)}
-    return {"metadata": {"name": name, "labels": whole, "annotations": dict(annotations)}}
+    return {"metadata": {"name": name, "labels": whole, "annotations": {**annotations, **noted}}}
 
 
 def refusal(tenant: str, name: str, present: Namespace | None, argocd: str = ARGOCD_NAMESPACE) -> str:
@@ -99,10 +108,12 @@ def refusal(tenant: str, name: str, present: Namespace | None, argocd: str = ARG
         return "it is a system namespace, which no Tenant can have"
     if not is_dns_label(name):
         return "its name is longer than 63 characters; shorten the entry of spec.namespaces.items"
-    if present is None or present.owner == tenant or present.stray:
+    if present is None or tenant in (present.owner, present.stray_of):
         return ""
     if present.owner is not None:
         return f"it belongs to the tenant {present.owner}"
+    if present.stray_of is not None:
+        return f"it belongs to the tenant {present.stray_of}, although somebody has changed its labels"
     if present.labels.get(ADOPT_LABEL) == tenant:
         return ""
     origin = present.labels.get(ORPHANED_FROM_LABEL)
