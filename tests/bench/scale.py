@@ -1,4 +1,4 @@
-"""Ten thousand Tenants, 60,000 objects with their own: do they converge, what does a restart cost, and is it quiet afterwards?
+"""Ten thousand Tenants, 60,000 objects with their own: do they converge, what does a restart cost, is it quiet then?
 
 The operator runs under its own ServiceAccount; what it writes is read from the API server's audit log.
 """
