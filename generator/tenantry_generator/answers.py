@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tenantry.telemetry import get_logger
 from tenantry_generator.applicationsets import ApplicationSet, Use
+from tenantry_generator.binding import Binding
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
 from tenantry_generator.generator_selector import Selector
@@ -30,8 +31,6 @@ _MOST_VIEWS = 500
 
 Parse = Callable[[Mapping[str, Any]], Query]
 """Reads the parameters of a request or of an ApplicationSet's generator. Refused."""
-Bind = Callable[[Query], Query]
-"""Tells a query of the namespaces that it asks for. Refused; NotReady."""
 
 
 class Directory(Protocol):
@@ -58,12 +57,12 @@ class Answers:
     """The answers to requests for parameters, and the first contacts that were refused."""
 
     def __init__(
-        self, publisher: Publisher, directory: Directory, *, parse: Parse, bind: Bind, metrics: Metrics
+        self, publisher: Publisher, directory: Directory, *, parse: Parse, binding: Binding, metrics: Metrics
     ) -> None:
         self._publisher = publisher
         self._directory = directory
         self._parse = parse
-        self._bind = bind
+        self._binding = binding
         self._metrics = metrics
         self._contacts: dict[str, Contact] = {}
 
@@ -74,17 +73,19 @@ class Answers:
 
     async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> bytes:
         """Return the body of the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
-        query = self._bind(self._parse(parameters))
+        query = self._parse(parameters)
+        bound = self._binding.bind(query)
         snapshot = self._publisher.current()
         if not applicationset:
             _require_tenants(self._publisher.membership)
-            return snapshot.answer(query)
+            return snapshot.answer(bound)
         found = self._directory.find(applicationset)
-        self._check(applicationset, query, found)
+        self._check(applicationset, bound, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         await self._make_known(applicationset, wanted, found)
+        await self._binding.make_known(query)
         views = self._views(applicationset, query, wanted, sure=found is not None)
-        return self._publisher.current().answer(query, views)
+        return self._publisher.current().answer(self._binding.bind(query), views)
 
     def _wanted(
         self, applicationset: str, parameters: Mapping[str, Any], query: Query, uses: Sequence[Use] | None
@@ -156,7 +157,7 @@ class Answers:
 
     def _check(self, applicationset: str, query: Query, found: tuple[ApplicationSet, Sequence[Use]] | None) -> None:
         """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
-        membership, strict = self._publisher.membership, bool(self._publisher.unread)
+        membership, strict = self._publisher.membership, bool(self._publisher.unread) or self._binding.unread(query)
         known = any(view.applicationset == applicationset for view in membership.views.values())
         if found is None:
             if not self._directory.settled and (strict or not self._views(applicationset, query, {}, sure=False)):
@@ -186,7 +187,8 @@ class Answers:
         asked = [use for use in uses if self._key(use) is not None]
         if found.plain and len(asked) == len(found.uses):
             elements = sum(
-                self._count(found.name, self._bind(self._parse(use.parameters or {})), use.selector) for use in asked
+                self._count(found.name, self._binding.bind(self._parse(use.parameters or {})), use.selector)
+                for use in asked
             )
         else:
             elements = self._count(found.name, query, None)

@@ -12,6 +12,7 @@ from typing import Any
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, judge
 from tenantry_generator.merge import Merged, changed_names, merge
+from tenantry_generator.namespaces import Namespaces
 from tenantry_generator.views import View, follow, release
 
 __all__ = [
@@ -81,6 +82,7 @@ class Membership:
     merged: Merged = field(default_factory=Merged)
     everything: Ledger = field(default_factory=Ledger)
     views: Mapping[str, View] = field(default_factory=dict)
+    namespaces: Mapping[str, Namespaces] = field(default_factory=dict)
     departed: Mapping[str, Departed] = field(default_factory=dict)
     acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ def holds(membership: Membership) -> list[Hold]:
     """Return every hold, the oldest first."""
     found = [hold for listing in membership.sources.values() for hold in listing.holds]
     found += [hold for view in membership.views.values() for hold in view.holds]
+    found += [hold for each in membership.namespaces.values() for hold in each.holds]
     return sorted(found, key=lambda hold: (hold.since, hold.hash))
 
 

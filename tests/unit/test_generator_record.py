@@ -16,7 +16,10 @@ from tenantry_generator.answers import HOLDS, Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.auth import Tokens
+from tenantry_generator.binding import Binding
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
+from tenantry_generator.expand import Place
+from tenantry_generator.feed import Feed
 from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
@@ -81,7 +84,9 @@ class Service:
         self.events: list[str] = []
         self.now = T0
         self.answering = True
+        self.far: ToldSource[Place] = ToldSource("namespaces/far")
         metrics = Metrics()
+        clusters = self.clusters = Clusters(own=None, directory=None, metrics=metrics)
         self.publisher = Publisher(
             cluster=self.cluster,
             database=self.database,
@@ -90,14 +95,15 @@ class Service:
             store=store,
             clock=lambda: self.now,
             may_write=lambda: self.answering,
+            clusters=clusters.feeds,
         )
+        clusters.feeds["far"] = Feed(self.far, metrics, self.publisher.wake)
         accepted = accepted_parameters(("status",))
-        clusters = Clusters(own=None, directory=None, metrics=metrics)
         self.answers = Answers(
             self.publisher,
             owners,
             parse=lambda given: parse_query(given, accepted),
-            bind=clusters.bind,
+            binding=Binding(self.publisher, clusters),
             metrics=metrics,
         )
 
@@ -169,7 +175,7 @@ async def running(
 ) -> AsyncIterator[Service]:
     service = Service(store, owners, admins, cluster=cluster)
     async with service.client:
-        await eventually(lambda: service.database.runs, within=5, what="the source runs")
+        await eventually(lambda: service.database.runs and service.far.runs, within=5, what="the sources run")
         yield service
 
 
