@@ -147,6 +147,23 @@ async def sees_first(
     await sees(clusters, expected, cluster)
 
 
+async def test_departures_that_follow_each_other_are_one_and_what_returns_meanwhile_is_none() -> None:
+    own = ToldCluster()
+    for number in range(6):
+        own.put(f"n{number}", "a")
+    async with following(own) as clusters:
+        seen: list[int] = []
+        await eventually(lambda: len(known(clusters)["a"]) == 6, within=5, what="the first complete list")
+        clusters.on_read = lambda: seen.append(len(known(clusters)["a"]))
+        for number in range(4):
+            own.put(f"n{number}", "a", kind="DELETED")
+            await asyncio.sleep(0.02)
+        own.put("n0", "a")
+        own.put("new", "a")
+        await eventually(lambda: 4 in seen, within=5, what="three have left")
+        assert set(seen) <= {6, 7, 4}, seen
+
+
 async def test_a_system_namespace_is_nobody_s() -> None:
     own = ToldCluster()
     own.put("kube-system", "a")
