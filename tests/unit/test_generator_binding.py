@@ -95,18 +95,21 @@ async def test_a_restart_compares_a_cluster_with_the_record(store: Memory, owner
         assert [len(hold["tenants"]) for hold in service.holds()] == [20]
 
 
-async def test_tenants_that_left_during_a_restart_are_no_hold_of_their_namespaces(
+async def test_tenants_that_left_during_a_restart_hold_no_namespace_of_another_tenant(
     store: Memory, owners: Owners
 ) -> None:
+    names = [f"n{number:02}" for number in range(30)]
+    everything = {name: Place(name, "t19" if name > "n19" else f"t{name[1:]}", {}, True) for name in names}
     async with running(store, owners) as service:
-        service.rows(40)
-        await service.answers_with(40)
-        publish(service, 40)
-        await service.answers_with(40, **FAR)
+        await serving(service, 20)
+        service.far.publish(Read(everything))
+        await service.answers_with(30, **FAR)
     async with running(store, owners) as service:
-        publish(service, 36)  # before the source of tenants, which lost the same four
-        service.rows(36)
-        await service.answers_with(36, **FAR)
+        remaining = {name: place for name, place in everything.items() if place.tenant not in ("t00", "t19")}
+        service.far.publish(Read(remaining))  # before it is known that t19 has left
+        assert (await service.ask(**FAR))[0] == 503
+        service.rows(19)
+        await service.answers_with(18, **FAR)
         assert service.holds() == []
 
 
