@@ -111,11 +111,10 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         following = asyncio.create_task(followed.run(), name="applicationsets")
         stack.push_async_callback(_end, following)
         directory = followed
-    accepted = accepted_parameters(columns)
     answers = Answers(
         publisher,
         directory,
-        parse=lambda given: parse_query(given, accepted),
+        parse=lambda given: parse_query(given, accepted_parameters(columns, publisher.membership.merged.keys)),
         binding=Binding(publisher, clusters),
         metrics=metrics,
     )

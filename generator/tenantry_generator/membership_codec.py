@@ -16,9 +16,9 @@ from tenantry_generator.errors import RecordCorrupt, Refused
 from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.guard import Hold, Ledger
 from tenantry_generator.membership import Acknowledgement, Departed, Fate, Listing, Membership, holds
-from tenantry_generator.merge import merge
+from tenantry_generator.merge import merge, with_keys
 from tenantry_generator.namespaces_codec import namespace_row, namespaces_meta, read_namespaces
-from tenantry_generator.parameters import accepted_parameters, parse_query
+from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.record import Stored
 from tenantry_generator.views import View, matches
 
@@ -89,18 +89,19 @@ def _decode(stored: Stored, columns: Sequence[str]) -> Membership:
         for source, each in meta["sources"].items()
     }
     cluster, database = (sources[each].rows if each in sources else {} for each in (CLUSTER, POSTGRES))
-    merged = merge(cluster, database)
+    keys = tuple(meta.get("keys", ()))  # a record of a version without them has none
+    merged = merge(cluster, database, keys=keys)
     held: dict[str, dict[str, Row]] = defaultdict(dict)
     for key, row in stored.tables.get(_VIEWS, {}).items():
         view, _, element = key.partition("/")
-        held[view][element] = json.loads(row)
+        held[view][element] = with_keys(fit(json.loads(row)), keys)
     departed = {name: json.loads(each) for name, each in stored.tables.get(_DEPARTED, {}).items()}
     return Membership(
         revision=stored.revision,
         sources=sources,
         merged=merged,
         everything=_ledger(meta["everything"]),
-        views=_views(meta["views"], merged.rows, held=held, names=names, columns=columns),
+        views=_views(meta["views"], merged.rows, held=held, names=names, accepted=accepted_parameters(columns, keys)),
         departed={name: Departed(Fate(each["fate"]), each["source"], each["at"]) for name, each in departed.items()},
         namespaces={
             key: read_namespaces(
@@ -123,6 +124,7 @@ def _meta(membership: Membership) -> dict[str, Any]:
             for source, each in membership.sources.items()
         },
         "everything": asdict(membership.everything),
+        "keys": membership.merged.keys,
         "views": {view.id: _view(view) for view in membership.views.values()},
         _NAMESPACES: {
             key: {
@@ -153,12 +155,12 @@ def _views(
     *,
     held: Mapping[str, Mapping[str, Row]],
     names: Mapping[str, set[str]],
-    columns: Sequence[str],
+    accepted: Accepted,
 ) -> dict[str, View]:
     views = {}
     for key, body in bodies.items():
         try:
-            query = parse_query(body["parameters"], accepted_parameters(columns))
+            query = parse_query(body["parameters"], accepted)
         except Refused:
             continue  # a request with these parameters is refused as well
         selector = read_selector(body["selector"])

@@ -16,7 +16,7 @@ from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
-from tenantry_generator.membership import Membership, expire, forget_unused, release_views, take
+from tenantry_generator.membership import Membership, expire, forget_unused, know_keys, release_views, take
 from tenantry_generator.membership_namespaces import follow_clusters, forget_clusters
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
@@ -241,6 +241,7 @@ class Publisher:
             if (read := taken.get(feed)) is not None:
                 before = membership.sources.get(source)
                 rows = kept(read, {} if before is None else before.rows)
+                membership = know_keys(membership, read.keys, now=now)
                 membership = take(membership, source, rows, now=now, doubted=read.doubted)
         for request in requests:
             try:

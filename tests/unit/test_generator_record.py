@@ -98,11 +98,12 @@ class Service:
             clusters=clusters.feeds,
         )
         clusters.feeds["far"] = Feed(self.far, metrics, self.publisher.wake)
-        accepted = accepted_parameters(("status",))
         self.answers = Answers(
             self.publisher,
             owners,
-            parse=lambda given: parse_query(given, accepted),
+            parse=lambda given: parse_query(
+                given, accepted_parameters(("status",), self.publisher.membership.merged.keys)
+            ),
             binding=Binding(self.publisher, clusters),
             metrics=metrics,
         )
@@ -563,3 +564,21 @@ async def test_a_takeover_in_the_middle_of_a_change_holds_what_the_other_one_wou
         standby.rows(0)
         await standby.answers_with(10)
         assert len(standby.holds()[0]["tenants"]) == 10
+
+
+async def test_a_key_of_a_schema_stays_when_its_class_goes_and_over_a_restart_without_the_cluster(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners, cluster=True) as service:
+        assert service.cluster is not None
+        service.rows(3)
+        service.cluster.publish(Read({}, keys=("size",)))
+        await service.answers_with(3, size="")
+        service.cluster.publish(Read({}))
+        service.rows(4)
+        await service.answers_with(4, size="", fields=["size"])
+    async with running(store, owners, cluster=True) as service:
+        assert service.cluster is not None
+        service.cluster.problem = "the API server is away"
+        service.rows(5)
+        await service.answers_with(5, size="")
