@@ -113,6 +113,30 @@ async def test_a_namespace_follows_its_labels_and_leaves_with_them(
     await eventually(gone, within=10, what="the namespace has left")
 
 
+async def test_a_tenant_that_is_deleted_with_many_namespaces_leaves_no_hold(
+    generator: Generator, tenant: str, kube: Kube
+) -> None:
+    other = f"{tenant}x"
+    names = [f"{other}-{number}" for number in range(6)]
+    await apply(kube, other, *map(str, range(6)))
+
+    async def seen() -> list[str]:
+        found = await elements(generator, expand="namespace")
+        return [each["namespace"] for each in found if each["tenant"] in (tenant, other)]
+
+    async def all_seen() -> bool:
+        return await seen() == [f"{tenant}-given", f"{tenant}-spare", *names]
+
+    async def gone() -> bool:
+        return await seen() == [f"{tenant}-given"]
+
+    await eventually(all_seen, within=20, what="the namespaces of both")
+    await kube.delete(TENANTS, other)
+    await apply(kube, tenant, "given")  # the other one of its namespaces leaves by itself, and is not held along
+    await eventually(gone, within=20, what="only what is left")
+    assert await generator.holds() == []
+
+
 async def test_another_cluster_is_asked_for_by_the_name_of_its_kubeconfig(
     generator: Generator, tenant: str, directory: Path, control_plane: ControlPlane
 ) -> None:
