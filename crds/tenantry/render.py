@@ -1,8 +1,8 @@
 """What Argo CD's templates see of a tenant, the same keys in the same order whichever source the tenant comes from.
 
 A template that meets a missing key freezes its whole ApplicationSet, and Go templates print numbers as floats; so every
-element has every key, numbers are strings, and nothing is null. The keys are fixed by configuration alone: no tenant
-can add, shadow or remove one.
+element has every key, numbers are strings, and nothing is null. The keys are fixed by configuration and by the classes'
+schemas: no tenant can add, shadow or remove one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

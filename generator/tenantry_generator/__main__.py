@@ -23,6 +23,7 @@ from tenantry_generator.answers import Answers
 from tenantry_generator.app import make_app
 from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
+from tenantry_generator.binding import Binding
 from tenantry_generator.directory import Directory, Nobody
 from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
@@ -89,6 +90,9 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
     columns = settings.table.columns
     in_cluster = CLUSTER in settings.sources or settings.lease_namespace is not None
     kube = await stack.enter_async_context(await Kube.connect()) if in_cluster else None
+    clusters = Clusters(
+        own=kube if CLUSTER in settings.sources else None, directory=settings.clusters_dir, metrics=metrics
+    )
     publisher = Publisher(
         cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
         database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
@@ -96,7 +100,10 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         columns=columns,
         store=await _open_store(settings, kube, stack),
         may_write=role.answering,
+        may_stand_by=settings.lease_namespace is not None,
+        clusters=clusters.feeds,
     )
+    clusters.on_read = publisher.wake
     directory: Directory = Nobody()
     if kube is not None:
         followed = ApplicationSets(
@@ -105,15 +112,11 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         following = asyncio.create_task(followed.run(), name="applicationsets")
         stack.push_async_callback(_end, following)
         directory = followed
-    accepted = accepted_parameters(columns)
-    clusters = Clusters(
-        own=kube if CLUSTER in settings.sources else None, directory=settings.clusters_dir, metrics=metrics
-    )
     answers = Answers(
         publisher,
         directory,
-        parse=lambda given: parse_query(given, accepted),
-        bind=clusters.bind,
+        parse=lambda given: parse_query(given, accepted_parameters(columns, publisher.membership.merged.keys)),
+        binding=Binding(publisher, clusters),
         metrics=metrics,
     )
     role.on_promoted = answers.take_over

@@ -12,6 +12,7 @@ from typing import Any
 from tenantry.render import Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.applicationsets import ApplicationSet, Use
+from tenantry_generator.binding import Binding
 from tenantry_generator.directory import Directory
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
@@ -34,20 +35,18 @@ _MOST_VIEWS = 500
 
 Parse = Callable[[Mapping[str, Any]], Query]
 """Reads the parameters of a request or of an ApplicationSet's generator. Refused."""
-Bind = Callable[[Query], Query]
-"""Tells a query of the namespaces that it asks for. Refused; NotReady."""
 
 
 class Answers:
     """The answers to requests for parameters, and the first contacts that were refused."""
 
     def __init__(
-        self, publisher: Publisher, directory: Directory, *, parse: Parse, bind: Bind, metrics: Metrics
+        self, publisher: Publisher, directory: Directory, *, parse: Parse, binding: Binding, metrics: Metrics
     ) -> None:
         self._publisher = publisher
         self._directory = directory
         self._parse = parse
-        self._bind = bind
+        self._binding = binding
         self._metrics = metrics
         self._contacts: dict[str, Contact] = {}
         self.received = Received()
@@ -69,18 +68,20 @@ class Answers:
 
     async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> Reply:
         """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
-        query = self._bind(self._parse(parameters))
+        query = self._parse(parameters)
+        bound = self._binding.bind(query)
         snapshot = self._publisher.current()
         if not applicationset:
             _require_tenants(self._publisher.membership)
-            return Reply(snapshot.answer(query), lambda: None)
+            return Reply(snapshot.answer(bound), lambda: None)
         found = self._directory.find(applicationset)
-        self._check(applicationset, query, found)
+        self._check(applicationset, bound, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         await self._make_known(applicationset, wanted, found)
+        await self._binding.make_known(query)
         views = self._views(applicationset, query, wanted, sure=found is not None)
         snapshot = self._publisher.current()
-        elements = snapshot.elements(query, views)
+        elements = snapshot.elements(self._binding.bind(query), views)
         receipt = Receipt(
             applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
         )
@@ -93,7 +94,7 @@ class Answers:
 
         Refused; NotReady: its query can't be answered.
         """
-        query = self._bind(self._parse(parameters))
+        query = self._binding.bind(self._parse(parameters))
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         views = self._views(applicationset, query, wanted, sure=found is not None)
         return query, views, self._publisher.current().elements(query, views)
@@ -174,7 +175,7 @@ class Answers:
 
     def _check(self, applicationset: str, query: Query, found: tuple[ApplicationSet, Sequence[Use]] | None) -> None:
         """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
-        membership, strict = self._publisher.membership, bool(self._publisher.unread)
+        membership, strict = self._publisher.membership, self._unsure(query)
         known = any(view.applicationset == applicationset for view in membership.views.values())
         if found is None:
             if not self._directory.settled and (strict or not self._views(applicationset, query, {}, sure=False)):
@@ -195,9 +196,13 @@ class Answers:
             log.warning("refused: the answer would delete Applications", **_facts(contact))
         raise NotReady(why)
 
+    def _unsure(self, query: Query) -> bool:
+        """Whether a part of the answer is given out of the record alone."""
+        return bool(self._publisher.unread) or self._binding.unread(query)
+
     def judge(self, query: Query, found: tuple[ApplicationSet, Sequence[Use]]) -> tuple[Contact | None, str | None]:
         """Return the first contact that somebody has to agree to, and why it is refused: None once somebody has."""
-        membership, strict = self._publisher.membership, bool(self._publisher.unread)
+        membership, strict = self._publisher.membership, self._unsure(query)
         known = any(view.applicationset == found[0].name for view in membership.views.values())
         contact = self._contact(query, *found)
         if not deletes(contact, strict=strict) or (known and not strict):
@@ -214,7 +219,8 @@ class Answers:
         asked = [use for use in uses if self._key(use) is not None]
         if found.plain and len(asked) == len(found.uses):
             elements = sum(
-                self._count(found.name, self._bind(self._parse(use.parameters or {})), use.selector) for use in asked
+                self._count(found.name, self._binding.bind(self._parse(use.parameters or {})), use.selector)
+                for use in asked
             )
         else:
             elements = self._count(found.name, query, None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tenantry.render import CLUSTER, Row
 from tenantry_generator.selector import EVERYTHING, Selector
 
-__all__ = ["CLUSTER_KEY", "IN_CLUSTER", "Expansion", "Place", "Places", "expand"]
+__all__ = ["CLUSTER_KEY", "IN_CLUSTER", "Expansion", "Place", "Places", "expand", "is_shown"]
 
 CLUSTER_KEY = "cluster"
 """The key that an expanded element has besides those of its tenant."""
@@ -44,7 +44,14 @@ def expand(rows: Iterable[tuple[str, Row]], expansion: Expansion, places: Places
     """Yield (tenant/namespace, element) for each namespace of each tenant in `rows`."""
     for name, row in rows:
         for place in places.get(name, ()):
-            # Whoever may label namespaces must not get another Tenant's Application into one.
-            if (place.given or row["source"] != CLUSTER) and expansion.selector.matches(place.labels):
+            if is_shown(place, row) and expansion.selector.matches(place.labels):
                 element = {**row, "namespace": place.name, CLUSTER_KEY: expansion.cluster}
                 yield f"{name}/{place.name}", element
+
+
+def is_shown(place: Place, row: Row) -> bool:
+    """Whether a namespace with the tenant's label counts as its, `row` being the tenant's.
+
+    Whoever may label namespaces must not get another Tenant's Application into one.
+    """
+    return place.given or row["source"] != CLUSTER

@@ -11,7 +11,8 @@ from typing import Any
 
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, judge
-from tenantry_generator.merge import Merged, changed_names, merge
+from tenantry_generator.merge import Merged, changed_names, merge, with_keys
+from tenantry_generator.namespaces import Namespaces
 from tenantry_generator.views import View, follow, release
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "expire",
     "forget_unused",
     "holds",
+    "know_keys",
     "release_views",
     "take",
     "unheld",
@@ -81,6 +83,7 @@ class Membership:
     merged: Merged = field(default_factory=Merged)
     everything: Ledger = field(default_factory=Ledger)
     views: Mapping[str, View] = field(default_factory=dict)
+    namespaces: Mapping[str, Namespaces] = field(default_factory=dict)
     departed: Mapping[str, Departed] = field(default_factory=dict)
     acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
 
@@ -89,6 +92,7 @@ def holds(membership: Membership) -> list[Hold]:
     """Return every hold, the oldest first."""
     found = [hold for listing in membership.sources.values() for hold in listing.holds]
     found += [hold for view in membership.views.values() for hold in view.holds]
+    found += [hold for each in membership.namespaces.values() for hold in each.holds]
     return sorted(found, key=lambda hold: (hold.since, hold.hash))
 
 
@@ -140,6 +144,22 @@ def take(
     membership = replace(membership, acknowledged={**membership.acknowledged, **used})
     after = Listing(rows, verdict.holds, before.ledger)
     return _with(membership, source, after, verdict, now, agreed=agreed)
+
+
+def know_keys(membership: Membership, keys: Collection[str], *, now: float) -> Membership:
+    """Return the state in which every element has these keys too. None ever goes: a template may ask for it."""
+    known = tuple(sorted({*membership.merged.keys, *keys}))
+    if known == membership.merged.keys:
+        return membership
+    views = {
+        key: replace(view, held={name: with_keys(row, known) for name, row in view.held.items()})
+        for key, view in membership.views.items()
+    }
+    membership = replace(membership, views=views)
+    merged = merge(
+        _rows(membership.sources, CLUSTER), _rows(membership.sources, POSTGRES), membership.merged, keys=known
+    )
+    return replace(membership, merged=merged, views=_views(membership, merged, now))
 
 
 def acknowledge(membership: Membership, given: str, *, by: str, now: float) -> Membership:

@@ -16,15 +16,16 @@ from tenantry_generator.errors import RecordCorrupt, Refused
 from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.guard import Hold, Ledger
 from tenantry_generator.membership import Acknowledgement, Departed, Fate, Listing, Membership, holds
-from tenantry_generator.merge import merge
-from tenantry_generator.parameters import accepted_parameters, parse_query
+from tenantry_generator.merge import merge, with_keys
+from tenantry_generator.namespaces_codec import namespace_row, namespaces_meta, read_namespaces
+from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.record import Stored
 from tenantry_generator.views import View, matches
 
 __all__ = ["Encoder", "decode"]
 
 _FORMAT = 1
-_HELD, _VIEWS, _DEPARTED = "held", "views", "departed"
+_HELD, _VIEWS, _DEPARTED, _NAMESPACES = "held", "views", "departed", "namespaces"
 Tables = dict[str, Mapping[str, bytes]]
 
 
@@ -46,6 +47,12 @@ class Encoder:
         views = membership.views.values()
         tables[_HELD] = {f"{hold.hash}/{name}": b"1" for hold in holds(membership) for name in hold.names}
         tables[_VIEWS] = {f"{view.id}/{key}": _json(row) for view in views for key, row in view.held.items()}
+        for key, each in membership.namespaces.items():
+            known = self._membership.namespaces.get(key)
+            table = f"{_NAMESPACES}/{key}"
+            tables[table] = _table(
+                each.rows, {} if known is None else known.rows, self._tables.get(table, {}), namespace_row
+            )
         was = self._membership.departed
         tables[_DEPARTED] = _table(membership.departed, was, self._tables.get(_DEPARTED, {}), _departed)
         self._membership, self._tables = membership, tables
@@ -82,19 +89,29 @@ def _decode(stored: Stored, columns: Sequence[str]) -> Membership:
         for source, each in meta["sources"].items()
     }
     cluster, database = (sources[each].rows if each in sources else {} for each in (CLUSTER, POSTGRES))
-    merged = merge(cluster, database)
+    keys = tuple(meta.get("keys", ()))  # a record of a version without them has none
+    merged = merge(cluster, database, keys=keys)
     held: dict[str, dict[str, Row]] = defaultdict(dict)
     for key, row in stored.tables.get(_VIEWS, {}).items():
         view, _, element = key.partition("/")
-        held[view][element] = json.loads(row)
+        held[view][element] = with_keys(fit(json.loads(row)), keys)
     departed = {name: json.loads(each) for name, each in stored.tables.get(_DEPARTED, {}).items()}
     return Membership(
         revision=stored.revision,
         sources=sources,
         merged=merged,
         everything=_ledger(meta["everything"]),
-        views=_views(meta["views"], merged.rows, held=held, names=names, columns=columns),
+        views=_views(meta["views"], merged.rows, held=held, names=names, accepted=accepted_parameters(columns, keys)),
         departed={name: Departed(Fate(each["fate"]), each["source"], each["at"]) for name, each in departed.items()},
+        namespaces={
+            key: read_namespaces(
+                body,
+                stored.tables[f"{_NAMESPACES}/{key}"],
+                holds=_holds(body["holds"], names),
+                ledger=_ledger(body["ledger"]),
+            )
+            for key, body in meta.get(_NAMESPACES, {}).items()  # a record of a version without them has none
+        },
         acknowledged={key: Acknowledgement(**each) for key, each in meta["acknowledged"].items()},
     )
 
@@ -107,7 +124,16 @@ def _meta(membership: Membership) -> dict[str, Any]:
             for source, each in membership.sources.items()
         },
         "everything": asdict(membership.everything),
+        "keys": membership.merged.keys,
         "views": {view.id: _view(view) for view in membership.views.values()},
+        _NAMESPACES: {
+            key: {
+                **namespaces_meta(each),
+                "holds": [_hold(hold) for hold in each.holds],
+                "ledger": asdict(each.ledger),
+            }
+            for key, each in membership.namespaces.items()
+        },
         "acknowledged": {key: asdict(each) for key, each in membership.acknowledged.items()},
     }
 
@@ -129,12 +155,12 @@ def _views(
     *,
     held: Mapping[str, Mapping[str, Row]],
     names: Mapping[str, set[str]],
-    columns: Sequence[str],
+    accepted: Accepted,
 ) -> dict[str, View]:
     views = {}
     for key, body in bodies.items():
         try:
-            query = parse_query(body["parameters"], accepted_parameters(columns))
+            query = parse_query(body["parameters"], accepted)
         except Refused:
             continue  # a request with these parameters is refused as well
         selector = read_selector(body["selector"])

@@ -59,7 +59,7 @@ class Metrics:
         )
         self.guard_held = Gauge(
             "tenantry_guard_held_tenants",
-            "Tenants that a source no longer has and the guard keeps serving.",
+            "Tenants, and namespaces of a cluster, that a source no longer has and the guard keeps serving.",
             by_source,
             registry=registry,
         )
@@ -97,6 +97,14 @@ class Metrics:
         for source, listing in membership.sources.items():
             self._holds.labels(f"source {source}").set(len(listing.holds))
             self.guard_held.labels(source).set(sum(len(hold.names) for hold in listing.holds))
+        by_cluster: dict[str, set[str]] = {}
+        for each in membership.namespaces.values():
+            held = by_cluster.setdefault(each.expansion.cluster, set())
+            held.update(*(hold.names for hold in each.holds))
+            if each.holds:
+                self._holds.labels(each.set).set(len(each.holds))
+        for cluster, held in by_cluster.items():
+            self.guard_held.labels(f"namespaces/{cluster}").set(len(held))
         for view in membership.views.values():
             if view.holds:
                 self._holds.labels(view.set).set(len(view.holds))

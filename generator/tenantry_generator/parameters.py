@@ -35,9 +35,9 @@ class Accepted:
     keys: tuple[str, ...]
 
 
-def accepted_parameters(columns: Sequence[str]) -> Accepted:
-    """Return what is accepted when `columns` are keys of the answer too."""
-    further = tuple(column for column in columns if column != STATUS)
+def accepted_parameters(columns: Sequence[str], keys: Sequence[str] = ()) -> Accepted:
+    """Return what is accepted when `columns`, and `keys` out of the classes' schemas, are keys of the answer too."""
+    further = tuple(dict.fromkeys(column for column in (*columns, *keys) if column != STATUS))
     return Accepted(scalars=(*_SCALARS, *further), keys=(*FIXED, *further, CLUSTER_KEY))
 
 

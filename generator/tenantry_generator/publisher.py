@@ -16,7 +16,8 @@ from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
-from tenantry_generator.membership import Membership, expire, forget_unused, release_views, take
+from tenantry_generator.membership import Membership, expire, forget_unused, know_keys, release_views, take
+from tenantry_generator.membership_namespaces import follow_clusters, forget_clusters
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
 from tenantry_generator.recorder import Recorder
@@ -60,6 +61,8 @@ class Publisher:
         store: RecordStore | None = None,
         clock: Callable[[], float] = time.time,
         may_write: Callable[[], bool] = lambda: True,
+        may_stand_by: bool = True,
+        clusters: Mapping[str, Feed] | None = None,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.membership = Membership()
@@ -67,6 +70,7 @@ class Publisher:
         self._metrics = metrics
         self._clock = clock
         self._may_write = may_write
+        self._may_stand_by = may_stand_by
         self._loaded = asyncio.Event()
         self._must_load = False
         self._recorder = Recorder(store, columns=columns, metrics=metrics)
@@ -78,6 +82,7 @@ class Publisher:
         self._loaded_at: float | None = None
         used = [source for source in (cluster, database) if source is not None]
         self._feeds = {source.name: Feed(source, metrics, self._changed.set) for source in used}
+        self._clusters = {} if clusters is None else clusters
 
     async def run(self) -> None:
         """Follow every source for ever."""
@@ -123,6 +128,10 @@ class Publisher:
         """Whether what every source lists is known now."""
         return all(feed.up for feed in self._feeds.values())
 
+    def wake(self) -> None:
+        """Look at what was read of the clusters."""
+        self._changed.set()
+
     async def change(self, change: Change) -> Membership:
         """Make a change; return the state once it has been recorded and is served.
 
@@ -152,7 +161,7 @@ class Publisher:
         NotReady: the record can't be read; then this has to be called again.
         """
         self.snapshot = self._built = None
-        for feed in self._feeds.values():
+        for feed in (*self._feeds.values(), *self._clusters.values()):
             feed.start_over()
         self._must_load = True
         self._loaded.clear()
@@ -163,8 +172,11 @@ class Publisher:
             await asyncio.sleep(_AT_ONCE)
 
     def require_ready(self) -> None:
-        """Raise NotReady unless this process answers, or could at once if it no longer stood by."""
-        standing_by = not self._may_write() and self._loaded_at is not None
+        """Raise NotReady unless this process answers, or could at once if it no longer stood by.
+
+        Without a Lease nobody stands by: what does not answer yet is only starting.
+        """
+        standing_by = self._may_stand_by and not self._may_write() and self._loaded_at is not None
         if standing_by and (not self.unread or self._feeds.keys() <= self.membership.sources.keys()):
             return
         self.current()
@@ -176,7 +188,7 @@ class Publisher:
             self.membership = await self._recorder.load()
             self._loaded_at = asyncio.get_running_loop().time()
             self._loaded.set()
-            for feed in self._feeds.values():
+            for feed in (*self._feeds.values(), *self._clusters.values()):
                 feed.fresh = feed.complete
             self._changed.set()
             try:
@@ -208,7 +220,8 @@ class Publisher:
         """Do everything that is asked for now, as one change."""
         self._changed.clear()
         requests, self._requests = [each for each in self._requests if not each.done.done()], []
-        taken = {feed.name: feed.read for feed in self._feeds.values() if feed.fresh and feed.read is not None}
+        feeds = (*self._feeds.values(), *(self._clusters.values() if self._may_serve() else ()))
+        taken = {feed: feed.read for feed in feeds if feed.fresh and feed.read is not None}
         after = self._next(taken, requests)
         snapshot = self._build(after)
         if after is not self.membership:
@@ -218,8 +231,8 @@ class Publisher:
                 self._changed.set()
                 await self._recorder.pause()
                 return
-        for name, read in taken.items():
-            self._feeds[name].fresh = self._feeds[name].read is not read
+        for feed, read in taken.items():
+            feed.fresh = feed.read is not read
         report_holds(self.membership, after, self._metrics)
         self.membership, self._built, self._crash = after, snapshot, None
         self._publish()
@@ -227,28 +240,39 @@ class Publisher:
             if not request.done.done():
                 request.done.set_result(after)
 
-    def _next(self, taken: Mapping[str, Read[Any]], requests: Sequence[_Request]) -> Membership:
+    def _next(self, taken: Mapping[Feed, Read[Any]], requests: Sequence[_Request]) -> Membership:
         now = self._clock()
         membership = expire(self.membership, now=now)
         for source in [source for source in membership.sources if source not in self._feeds]:
             # No longer configured: its tenants are missing as if it listed none, and may not go unnoticed.
             if membership.sources[source].rows:
                 membership = take(membership, source, {}, now=now)
-        for source, read in taken.items():
-            before = membership.sources.get(source)
-            rows = kept(read, {} if before is None else before.rows)
-            membership = take(membership, source, rows, now=now, doubted=read.doubted)
+        for source, feed in self._feeds.items():
+            if (read := taken.get(feed)) is not None:
+                before = membership.sources.get(source)
+                rows = kept(read, {} if before is None else before.rows)
+                membership = know_keys(membership, read.keys, now=now)
+                membership = take(membership, source, rows, now=now, doubted=read.doubted)
         for request in requests:
             try:
                 membership = request.change(membership, now)
             except (Refused, NotReady) as error:
                 if not request.done.done():
                     request.done.set_exception(error)
+        clusters = self._clusters
+        membership = follow_clusters(
+            membership,
+            {name: feed.read.rows for name, feed in clusters.items() if feed.read is not None},
+            fresh={name for name, feed in clusters.items() if feed in taken},
+            sure={name for name, feed in clusters.items() if feed.up},
+            now=now,
+        )
         if membership is not self.membership:
             for change in self._later.values():
                 membership = change(membership, now)
             self._later = {}
             membership = forget_unused(membership, now=now)
+            membership = forget_clusters(membership, known=clusters.keys(), now=now)
         return release_views(membership, now=now) if self.all_sure else membership
 
     def _build(self, membership: Membership) -> Snapshot | None:

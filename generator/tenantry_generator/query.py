@@ -109,12 +109,16 @@ class Query:
             for name, row in rows.items()
             if (self.shard is None or self.shard.has(name))
             and (selector is None or selector.matches(row["labels"]))
-            and all(text_of(row[key]) in choices for key, choices in conditions)
+            and all(_is_one_of(row[key], choices) for key, choices in conditions)
         }
 
 
 def _without_namespace(wanted: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
     return {key: choices for key, choices in wanted.items() if key != _NAMESPACE}
+
+
+def _is_one_of(value: object, choices: frozenset[str]) -> bool:
+    return isinstance(value, str | bool) and text_of(value) in choices  # a key of a schema may hold a list or a map
 
 
 def text_of(scalar: str | bool) -> str:

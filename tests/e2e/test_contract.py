@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tenantry.resources import APPLICATION_SETS, APPLICATIONS, NAMESPACES, TENANTS
+from tenantry.resources import APPLICATION_SETS, APPLICATIONS, NAMESPACES, TENANT_CLASSES, TENANTS
 from tests.e2e.conftest import SET, TWO, World
 from tests.support import article
 from tests.support.argocd import NAMESPACE
@@ -364,3 +364,28 @@ async def test_the_article_s_own_requests_and_application_sets_work_to_the_lette
     await world.argocd.apply_application_set(selective)
     assert (await world.argocd.refresh(SET)).ok
     await world.has_applications(*ACTIVE, *TWO)
+
+
+async def test_a_key_of_a_class_s_schema_is_one_of_every_element_and_stays_when_the_class_goes(world: World) -> None:
+    properties = {"ring": {"type": "string", "default": "slow"}, "size": {"type": "integer"}}
+    schema = {"parametersSchema": {"openAPIV3Schema": {"type": "object", "properties": properties}}}
+    await world.kube.apply(TENANT_CLASSES, {"metadata": {"name": "keyed"}, "spec": schema}, field_manager="test")
+    for name, parameters in (("sets", {"ring": "fast", "size": 3}), ("inherits", {})):
+        spec = {"tenantClassName": "keyed", "parameters": parameters}
+        await world.kube.apply(TENANTS, {"metadata": {"name": name}, "spec": spec}, field_manager="test")
+    await world.serves(*article.TENANTS, *TWO, "sets", "inherits")
+    wanted = {**dict.fromkeys((*article.TENANTS, *TWO), "[][]"), "sets": "[fast][3]", "inherits": "[slow][]"}
+
+    def rendered(found: Mapping[str, Body]) -> dict[str, str]:
+        annotations = [body["metadata"]["annotations"] for body in found.values()]
+        return {each["tenant"]: each["keys"] for each in annotations}
+
+    said = {"tenant": "{{ .tenant }}", "keys": "[{{ .ring }}][{{ .size }}]"}
+    async with application_set(world, plugin(), name="key-{{ .name }}", annotations=said) as found:
+        assert rendered(found) == wanted
+        await world.kube.delete(TENANT_CLASSES, "keyed")
+        await world.sql("INSERT INTO organization VALUES ('Newcomer', 'active')")
+        await world.serves(*article.TENANTS, *TWO, "sets", "inherits", "Newcomer")
+        refreshed = await world.argocd.refresh("contract")
+        assert refreshed.ok, refreshed
+        assert rendered(await applications(world)) == {**wanted, "Newcomer": "[][]"}

@@ -1,5 +1,6 @@
 """Elements for namespaces against a real API server: our own cluster's, and those of clusters named by kubeconfigs."""
 
+import asyncio
 import re
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from tests.support.identities import Identities
 from tests.support.tenantry import Generator, Operator
 
 ONE = "one-of-the-others"
+ADMIN = "admin-of-the-test"
 
 
 @pytest.fixture
@@ -55,10 +57,14 @@ async def tenant(kube: Kube, operator: Operator) -> AsyncIterator[str]:
 async def generator(
     control_plane: ControlPlane, identities: Identities, tenant: str, directory: Path, tmp_path: Path
 ) -> AsyncIterator[Generator]:
+    admins = tmp_path / "admins"
+    admins.mkdir()
+    (admins / "on-call").write_text(ADMIN)
     env = {
         "KUBECONFIG": str(identities.generator),
         "TENANTRY_SOURCES": "cluster",
         "TENANTRY_CLUSTERS_DIR": str(directory),
+        "TENANTRY_ADMIN_TOKEN_DIR": str(admins),
     }
     running = Generator(token="token-of-the-test", directory=tmp_path / "generator", env=env)
     await running.start()
@@ -107,6 +113,30 @@ async def test_a_namespace_follows_its_labels_and_leaves_with_them(
     await eventually(gone, within=10, what="the namespace has left")
 
 
+async def test_a_tenant_that_is_deleted_with_many_namespaces_leaves_no_hold(
+    generator: Generator, tenant: str, kube: Kube
+) -> None:
+    other = f"{tenant}x"
+    names = [f"{other}-{number}" for number in range(6)]
+    await apply(kube, other, *map(str, range(6)))
+
+    async def seen() -> list[str]:
+        found = await elements(generator, expand="namespace")
+        return [each["namespace"] for each in found if each["tenant"] in (tenant, other)]
+
+    async def all_seen() -> bool:
+        return await seen() == [f"{tenant}-given", f"{tenant}-spare", *names]
+
+    async def gone() -> bool:
+        return await seen() == [f"{tenant}-given"]
+
+    await eventually(all_seen, within=20, what="the namespaces of both")
+    await kube.delete(TENANTS, other)
+    await apply(kube, tenant, "given")  # the other one of its namespaces leaves by itself, and is not held along
+    await eventually(gone, within=20, what="only what is left")
+    assert await generator.holds() == []
+
+
 async def test_another_cluster_is_asked_for_by_the_name_of_its_kubeconfig(
     generator: Generator, tenant: str, directory: Path, control_plane: ControlPlane
 ) -> None:
@@ -152,3 +182,58 @@ async def test_a_cluster_that_can_t_be_reached_freezes_only_the_answers_that_nam
         return len(await elements(generator, tenant=tenant, cluster="down")) == 3
 
     await eventually(mended, within=30, what="the mended kubeconfig is used")
+
+
+@pytest.fixture
+async def many(kube: Kube, tenant: str) -> AsyncIterator[list[str]]:
+    """Ten namespaces that somebody has labelled as the tenant's."""
+    names = [f"{tenant}-many{number}" for number in range(10)]
+    await label(kube, names, tenant)
+    yield names
+    await label(kube, names, None)
+
+
+async def label(kube: Kube, names: list[str], tenant: str | None) -> None:
+    bodies = [
+        {"metadata": {"name": name, "labels": {"tenantry.dev/tenant": tenant} if tenant else {}}} for name in names
+    ]
+    await asyncio.gather(*(kube.apply(NAMESPACES, body, field_manager="somebody") for body in bodies))
+
+
+async def test_labels_taken_off_many_namespaces_are_held_over_a_restart_until_that_is_acknowledged(
+    generator: Generator, tenant: str, many: list[str], kube: Kube, directory: Path, control_plane: ControlPlane
+) -> None:
+    everything = {*many, f"{tenant}-copied", f"{tenant}-given", f"{tenant}-spare"}
+    kubeconfig = control_plane.kubeconfig.read_text()
+    (directory / ONE).write_text(kubeconfig)
+
+    async def seen() -> set[str]:
+        status, answer = await generator.getparams({"tenant": tenant, "cluster": ONE})
+        return {each["namespace"] for each in answer["output"]["parameters"]} if status == 200 else set()
+
+    async def all_seen() -> bool:
+        return await seen() == everything
+
+    async def held() -> list[dict[str, Any]]:
+        assert await all_seen()
+        return await generator.holds()
+
+    await eventually(all_seen, within=20, what="the other cluster's namespaces")
+    await label(kube, many, None)
+    (hold,) = await eventually(held, within=20, what="a hold")
+    assert (hold["set"], hold["tenants"]) == (f"namespaces of {ONE}", sorted(many))
+
+    await generator.stop()
+    (directory / ONE).write_text(re.sub(r"https://[^\s\"]+", "https://127.0.0.1:9", kubeconfig))
+    await generator.start()
+    assert [each["hash"] for each in await held()] == [hold["hash"]], "while the cluster can't be reached"
+    (directory / ONE).write_text(kubeconfig)
+
+    async def released() -> bool:
+        # 202 until the cluster has been read again; then it is followed.
+        status, answer = await generator.acknowledge(hold["hash"], token=ADMIN)
+        assert status in (200, 202, 409), answer
+        return await seen() == everything - set(many)
+
+    await eventually(released, within=20, what="what was acknowledged is gone")
+    assert await generator.holds() == []

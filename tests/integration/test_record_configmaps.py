@@ -36,7 +36,8 @@ async def space(kube: Kube) -> AsyncIterator[str]:
     name = f"record-{uuid.uuid4().hex[:6]}"
     await kube.create(NAMESPACES, {"metadata": {"name": name}})
     await kube.create(SERVICE_ACCOUNTS, {"metadata": {"name": "generator"}}, name)
-    (role,) = [body for body in yaml.safe_load_all(RBAC.read_text()) if body["kind"] == "Role"]
+    roles = [body for body in yaml.safe_load_all(RBAC.read_text()) if body["kind"] == "Role"]
+    (role,) = [body for body in roles if "namespace" not in body["metadata"]]  # the other is in Argo CD's namespace
     await kube.create(ROLES, {"metadata": {"name": "generator"}, "rules": role["rules"]}, name)
     binding = {
         "metadata": {"name": "generator"},

@@ -281,3 +281,24 @@ async def test_at_the_start_the_tenants_of_a_class_that_can_t_be_used_are_not_le
     async with following(server) as follower:
         await follower.sees("acme", **{"class": ""})
         assert follower.rejected("class_unusable") == 1
+
+
+async def test_what_the_schemas_of_usable_classes_describe_is_published_as_keys(server: ToldServer) -> None:
+    def schema(*names: str, **more: object) -> Body:
+        described = {"type": "object", "properties": {name: {"type": "string"} for name in names}, **more}
+        return {"parametersSchema": {"openAPIV3Schema": described}}
+
+    server.objects[TENANT_CLASSES] = [server.made("gold", schema("size", "namespace"))]
+    async with following(server) as follower:
+
+        async def keys(*expected: str) -> None:
+            await eventually(
+                lambda: bool(follower.reads) and follower.reads[-1].keys == expected, within=5, what=f"keys {expected}"
+            )
+
+        await keys("size")
+        server.send(TENANT_CLASSES, "ADDED", "silver", schema("plan"))
+        await keys("plan", "size")
+        server.send(TENANT_CLASSES, "MODIFIED", "silver", schema("other", allOf=[]))
+        server.send(TENANT_CLASSES, "ADDED", "bronze", schema("tier"))
+        await keys("plan", "size", "tier")

@@ -13,13 +13,13 @@ from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, Resource
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
-from tenantry_generator.parameters import accepted_parameters, parse_query
+from tenantry_generator.namespaces import by_tenant
 from tenantry_generator.sources import clusters as module
+from tenantry_generator.sources import namespaces
 from tenantry_generator.sources.clusters import Clusters
 from tests.support.background import background
 from tests.support.eventually import eventually
 
-ACCEPTED = accepted_parameters(())
 MINE = [{"manager": "tenantry-operator", "fieldsV1": {"f:metadata": {"f:labels": {"f:tenantry.dev/tenant": {}}}}}]
 
 
@@ -67,8 +67,8 @@ class ToldCluster:
 
 def known(clusters: Clusters, cluster: str = "in-cluster") -> dict[str, list[tuple[str, bool]]]:
     """Each tenant's namespaces in a cluster: (name, given by the operator)."""
-    places = clusters.bind(parse_query({"cluster": cluster}, ACCEPTED)).places
-    assert places is not None
+    clusters.require(cluster)
+    places = by_tenant(clusters.read(cluster))
     return {tenant: [(place.name, place.given) for place in found] for tenant, found in places.items()}
 
 
@@ -96,6 +96,7 @@ def refusal(clusters: Clusters, cluster: str) -> str:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RECHECK", 0.02)
     monkeypatch.setattr(module, "_PAUSE", 0.02)
+    monkeypatch.setattr(namespaces, "_TOGETHER", 0.2)
 
 
 @contextlib.asynccontextmanager
@@ -146,6 +147,23 @@ async def sees_first(
     await sees(clusters, expected, cluster)
 
 
+async def test_departures_that_follow_each_other_are_one_and_what_returns_meanwhile_is_none() -> None:
+    own = ToldCluster()
+    for number in range(6):
+        own.put(f"n{number}", "a")
+    async with following(own) as clusters:
+        seen: list[int] = []
+        await eventually(lambda: len(known(clusters)["a"]) == 6, within=5, what="the first complete list")
+        clusters.on_read = lambda: seen.append(len(known(clusters)["a"]))
+        for number in range(4):
+            own.put(f"n{number}", "a", kind="DELETED")
+            await asyncio.sleep(0.02)
+        own.put("n0", "a")
+        own.put("new", "a")
+        await eventually(lambda: 4 in seen, within=5, what="three have left")
+        assert set(seen) <= {6, 7, 4}, seen
+
+
 async def test_a_system_namespace_is_nobody_s() -> None:
     own = ToldCluster()
     own.put("kube-system", "a")
@@ -175,13 +193,13 @@ async def test_what_can_t_be_read_any_more_stays_as_it_was(kubeconfigs: Connect,
     async with following(None, tmp_path) as clusters:
         await eventually(lambda: known(clusters, "far") is not None, within=5, what="the cluster is read")
         (tmp_path / "far").unlink()
-        await eventually(lambda: clusters._clusters["far"].problem, within=5, what="the missing file is a problem")
+        await eventually(lambda: clusters.feeds["far"].problem, within=5, what="the missing file is a problem")
         await sees(clusters, {"a": [("a", True)]}, "far")
         broken = ToldCluster()
         broken.error = Unavailable("GET /api/v1/namespaces: no answer in time")
         kubeconfigs("far", broken)
         told = "GET /api/v1/namespaces: no answer in time"
-        await eventually(lambda: clusters._clusters["far"].problem == told, within=5, what="the failure is a problem")
+        await eventually(lambda: clusters.feeds["far"].problem == told, within=5, what="the failure is a problem")
         await sees(clusters, {"a": [("a", True)]}, "far")
         again = ToldCluster()
         again.put("b", "b")
@@ -198,7 +216,7 @@ async def test_a_kubeconfig_that_leads_to_another_cluster_takes_nothing_away(
     async with following(None, tmp_path) as clusters:
         await eventually(lambda: known(clusters, "far") is not None, within=5, what="the cluster is read")
         kubeconfigs("far", ToldCluster("another"))
-        cluster = clusters._clusters["far"]
+        cluster = clusters.feeds["far"]
         expected = (
             "https://cluster.example is another cluster than before; correct the kubeconfig, or restart to accept it"
         )
@@ -242,4 +260,3 @@ def test_without_any_cluster_the_settings_to_make_are_named() -> None:
         "there is none: add cluster to TENANTRY_SOURCES, or set TENANTRY_CLUSTERS_DIR"
     )
     assert refusal(clusters, "in-cluster") == message
-    assert clusters.bind(parse_query({}, ACCEPTED)) == parse_query({}, ACCEPTED)

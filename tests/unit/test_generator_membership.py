@@ -20,6 +20,7 @@ from tenantry_generator.membership import (
     acknowledge,
     expire,
     holds,
+    know_keys,
     release_views,
     take,
     unheld,
@@ -235,6 +236,68 @@ def test_no_schedule_of_changes_shortens_a_view_beyond_the_limit() -> None:
             history.append((now, len(after)))
 
 
+def with_parameters(name: str, **parameters: Any) -> ClusterRow:
+    body = {"metadata": {"name": name}, "spec": {"parameters": parameters}}
+    return render_tenant(resolve(parse_tenant(body), {}))
+
+
+def test_every_element_has_the_keys_of_the_schemas_whichever_source_it_comes_from() -> None:
+    keys = ("chart", "flag", "size", "unset")
+    state = take(know_keys(Membership(), keys, now=0), "postgres", rows("beta"), now=0)
+    acme = with_parameters("acme", chart={"replicas": 3}, flag=True, size=5, other="x")
+    state = take(state, "cluster", {"acme": acme}, now=0)
+    found = {name: {key: row[key] for key in keys} for name, row in state.merged.rows.items()}
+    assert found == {
+        "acme": {"chart": {"replicas": "3"}, "flag": True, "size": "5", "unset": ""},
+        "beta": dict.fromkeys(keys, ""),
+    }
+    assert "other" not in state.merged.rows["acme"]
+    assert know_keys(state, ("size",), now=60) is state, "none of them goes"
+    assert take(state, "cluster", {"acme": acme}, now=60) is state
+    again = take(state, "postgres", rows("beta", "gamma"), now=60)
+    assert again.merged.rows["acme"] is state.merged.rows["acme"]
+    assert again.merged.rows["gamma"]["size"] == ""
+
+
+def test_a_configured_column_and_the_row_under_a_tenant_stay_what_they_are_beside_the_keys_of_a_schema() -> None:
+    row = {"acme": render_row("acme", {"status": "late", "plan": "of the row"})}
+    tenant = render_tenant(
+        resolve(parse_tenant({"metadata": {"name": "acme"}, "spec": {"parameters": {"size": 1}}}), {}),
+        ("status", "plan"),
+    )
+    state = take(take(Membership(), "postgres", row, now=0), "cluster", {"acme": tenant}, now=0)
+    state = know_keys(state, ("plan", "size"), now=60)
+    element = state.merged.rows["acme"]
+    assert [element[key] for key in ("plan", "size", "status", "source")] == ["of the row", "1", "late", "cluster"]
+
+
+def test_held_elements_of_a_view_get_new_keys_too_also_those_that_are_configured_before_a_restart() -> None:
+    state = watched(take(Membership(), "postgres", many(10), now=0), status="active")
+    state = take(state, "postgres", many(10, status="late"), now=60)
+    state = know_keys(state, ("size",), now=120)
+    assert {row["size"] for row in seen(state).values()} == {""}
+    assert len(seen(state)) == 10
+    decoded = decode(Encoder().encode(state), ("status", "plan"))
+    assert {(row["size"], row["plan"], row["status"]) for row in seen(decoded).values()} == {("", "", "active")}
+
+
+def test_a_view_by_a_key_of_a_schema_is_guarded_recorded_and_matches_scalars_only() -> None:
+    names = [f"t{number:02}" for number in range(9)]
+    named = {name: with_parameters(name, size="large") for name in names}
+    other = {"other": with_parameters("other", size=["large"])}
+    state = take(know_keys(Membership(), ("size",), now=0), "cluster", {**named, **other}, now=0)
+    query = parse_query({"size": "large"}, accepted_parameters(COLUMNS, ("size",)))
+    view = make_view("apps", parameters={"size": "large"}, query=query, selector=None, rows=state.merged.rows, now=0)
+    state = replace(state, views={view.id: view})
+    assert seen(state).keys() == named.keys()
+    state = take(state, "cluster", {name: with_parameters(name, size="small") for name in names}, now=60)
+    assert len(holds(state)) == 1
+    assert seen(state).keys() == named.keys()
+    decoded = decode(Encoder().encode(state), COLUMNS)
+    assert decoded == state
+    assert seen(decoded).keys() == named.keys()
+
+
 def everything() -> Membership:
     """Return a state with something in every part of it."""
     selector = read_selector({"matchLabels": {"source": "postgres"}})
@@ -243,7 +306,7 @@ def everything() -> Membership:
     state = watched(watched(state, status="active"), selector=selector)
     state = take(state, "cluster", tenants("a", "t000"), now=60)
     state = take(state, "postgres", {**many(11), **many(5, status="late")}, now=120)
-    state = take(state, "postgres", many(3), now=180)
+    state = know_keys(take(state, "postgres", many(3), now=180), ("size",), now=180)
     return acknowledge(state, holds(state)[0].hash, by="me", now=200)
 
 

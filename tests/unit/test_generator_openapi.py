@@ -14,6 +14,7 @@ from tenantry.render import FIXED, INPUTS, render_row, render_tenant
 from tenantry_generator.answers import Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.auth import Tokens
+from tenantry_generator.binding import Binding
 from tenantry_generator.directory import Nobody
 from tenantry_generator.events import announcer
 from tenantry_generator.membership import Membership
@@ -53,7 +54,7 @@ class Service:
             self.publisher,
             Nobody(),
             parse=lambda given: parse_query(given, accepted),
-            bind=clusters.bind,
+            binding=Binding(self.publisher, clusters),
             metrics=metrics,
         )
         self.app = make_app(

@@ -16,7 +16,10 @@ from tenantry_generator.answers import HOLDS, Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.auth import Tokens
+from tenantry_generator.binding import Binding
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
+from tenantry_generator.expand import Place
+from tenantry_generator.feed import Feed
 from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
@@ -85,7 +88,9 @@ class Service:
         self.now = T0
         self.answering = True
         self.not_answering: Callable[[], str] = lambda: ""
+        self.far: ToldSource[Place] = ToldSource("namespaces/far")
         metrics = Metrics()
+        clusters = self.clusters = Clusters(own=None, directory=None, metrics=metrics)
         self.publisher = Publisher(
             cluster=self.cluster,
             database=self.database,
@@ -94,14 +99,16 @@ class Service:
             store=store,
             clock=lambda: self.now,
             may_write=lambda: self.answering,
+            clusters=clusters.feeds,
         )
-        accepted = accepted_parameters(("status",))
-        clusters = Clusters(own=None, directory=None, metrics=metrics)
+        clusters.feeds["far"] = Feed(self.far, metrics, self.publisher.wake)
         self.answers = Answers(
             self.publisher,
             owners,
-            parse=lambda given: parse_query(given, accepted),
-            bind=clusters.bind,
+            parse=lambda given: parse_query(
+                given, accepted_parameters(("status",), self.publisher.membership.merged.keys)
+            ),
+            binding=Binding(self.publisher, clusters),
             metrics=metrics,
         )
 
@@ -173,7 +180,7 @@ async def running(
 ) -> AsyncIterator[Service]:
     service = Service(store, owners, admins, cluster=cluster)
     async with service.client:
-        await eventually(lambda: service.database.runs, within=5, what="the source runs")
+        await eventually(lambda: service.database.runs and service.far.runs, within=5, what="the sources run")
         yield service
 
 
@@ -561,3 +568,21 @@ async def test_a_takeover_in_the_middle_of_a_change_holds_what_the_other_one_wou
         standby.rows(0)
         await standby.answers_with(10)
         assert len(standby.holds()[0]["tenants"]) == 10
+
+
+async def test_a_key_of_a_schema_stays_when_its_class_goes_and_over_a_restart_without_the_cluster(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners, cluster=True) as service:
+        assert service.cluster is not None
+        service.rows(3)
+        service.cluster.publish(Read({}, keys=("size",)))
+        await service.answers_with(3, size="")
+        service.cluster.publish(Read({}))
+        service.rows(4)
+        await service.answers_with(4, size="", fields=["size"])
+    async with running(store, owners, cluster=True) as service:
+        assert service.cluster is not None
+        service.cluster.problem = "the API server is away"
+        service.rows(5)
+        await service.answers_with(5, size="")

@@ -16,12 +16,14 @@ class Read(Generic[T_co]):
 
     `quarantined`: why a tenant that is there can't be published as it is. Its row is the last good one, and missing if
     the source has had none since its start: see `kept`. `doubted`: why a tenant that is not there may not have left.
+    `keys`: parameters that the schemas of the classes describe, each of which is to be a key of every element.
     """
 
     rows: Mapping[str, T_co]
     rejected: Mapping[str, int] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
     doubted: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
 
 def kept(read: Read[T], served: Mapping[str, T]) -> Mapping[str, T]:

@@ -19,7 +19,7 @@ from tenantry.errors import InvalidTenant, NotFound
 from tenantry.kube import Kube
 from tenantry.model import TenantClass, parse_tenant
 from tenantry.reflector import Key, Reflector, Timing
-from tenantry.render import CLUSTER, ClusterRow, render_tenant
+from tenantry.render import CLUSTER, ClusterRow, render_tenant, schema_keys
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import get_logger
 from tenantry_generator.sources import Read
@@ -123,7 +123,13 @@ class ClusterSource:
             for name in self._leaving:
                 del self._rows[name]
             self._leaving.clear()
-        read = Read(dict(self._rows), dict(self._rejected), dict(self._problems), dict(self._doubted))
+        read = Read(
+            dict(self._rows),
+            dict(self._rejected),
+            dict(self._problems),
+            dict(self._doubted),
+            schema_keys(self._classes.values()),
+        )
         self._rejected.clear()
         self._published = True
         return read

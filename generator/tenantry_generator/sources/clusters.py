@@ -5,7 +5,8 @@ sent to a server of theirs. A cluster that can't be read freezes the answers tha
 """
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tenantry.errors import KubeError, SettingsError
@@ -13,9 +14,10 @@ from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import NotReady, Refused, SourceError
-from tenantry_generator.expand import IN_CLUSTER
+from tenantry_generator.expand import IN_CLUSTER, Place
+from tenantry_generator.feed import Feed
 from tenantry_generator.metrics import Metrics
-from tenantry_generator.query import Query
+from tenantry_generator.sources import Read
 from tenantry_generator.sources.namespaces import NamespaceSource
 
 __all__ = ["Clusters"]
@@ -30,11 +32,12 @@ _SHOWN = 20
 
 
 class _Cluster:
-    """One cluster that is followed for ever. `file` is its kubeconfig; our own has a client that is there already."""
+    """A Source of one cluster's namespaces. `file` is its kubeconfig; our own has a client that is there already."""
 
-    def __init__(self, name: str, *, file: Path | None = None, kube: Kube | None = None) -> None:
-        self.name = name
-        self.source = NamespaceSource(operated=file is None)
+    def __init__(self, cluster: str, *, file: Path | None = None, kube: Kube | None = None) -> None:
+        self.cluster = cluster
+        self.name = f"namespaces/{cluster}"
+        self._namespaces = NamespaceSource(operated=file is None)
         self._file = file
         self._kube = kube
         self._trouble: str | None = None
@@ -42,38 +45,42 @@ class _Cluster:
 
     @property
     def problem(self) -> str | None:
-        return self._trouble or self.source.problem
+        return self._trouble or self._namespaces.problem
 
-    async def run(self) -> None:
+    @property
+    def read_at(self) -> float | None:
+        at = self._namespaces.last_activity
+        return None if at is None else time.time() - asyncio.get_running_loop().time() + at
+
+    def start_over(self) -> None:
+        """Nothing to forget: `run` lists everything anew."""
+
+    async def run(self, publish: Callable[[Read[Place]], None]) -> None:
         """Follow the cluster for ever; its last namespaces stay whatever happens."""
         while True:
             try:
                 if self._kube is not None:
                     self._trouble = None
-                    await self.source.follow(self._kube)
+                    await self._namespaces.follow(self._kube, publish)
                 elif self._file is not None:
-                    await self._follow_file(self._file)
+                    await self._follow_file(self._file, publish)
             except (SourceError, KubeError, OSError) as error:
                 self._report(str(error))
-            except Exception as error:
-                # The outermost loop: a surprising namespace must not end the answers about tenants.
-                self._report(f"internal error: {type(error).__name__}")
-                log.exception("following namespaces failed unexpectedly; trying again", cluster=self.name)
             await asyncio.sleep(_PAUSE)
 
-    async def _follow_file(self, file: Path) -> None:
+    async def _follow_file(self, file: Path, publish: Callable[[Read[Place]], None]) -> None:
         """Follow the cluster of a kubeconfig until that changes."""
         content = _content(file)
         async with await _connect(file) as kube:
             await self._identify(kube)
             self._trouble = None
-            following = asyncio.create_task(self.source.follow(kube))
+            following = asyncio.create_task(self._namespaces.follow(kube, publish))
             try:
                 while _content(file) == content:
                     await asyncio.wait((following,), timeout=_RECHECK)
                     if following.done():
                         following.result()
-                log.info("the kubeconfig has changed and is read again", cluster=self.name)
+                log.info("the kubeconfig has changed and is read again", cluster=self.cluster)
             finally:
                 following.cancel()
                 await asyncio.wait((following,))
@@ -89,7 +96,7 @@ class _Cluster:
 
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
-            log.warning("a cluster's namespaces may be behind", cluster=self.name, reason=trouble)
+            log.warning("a cluster's namespaces may be behind", cluster=self.cluster, reason=trouble)
         self._trouble = trouble
 
 
@@ -97,53 +104,50 @@ class Clusters:
     """The clusters by name: `own` as Argo CD calls its own, and those of the kubeconfigs in `directory`.
 
     A kubeconfig that is added or changed is picked up within seconds. One that is removed leaves the namespaces as they
-    were last seen, until a restart.
+    were last seen, until a restart. `feeds`: what was last read of each, by its name; `on_read` is called after a read.
     """
 
     def __init__(self, *, own: Kube | None, directory: Path | None, metrics: Metrics) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self.on_read: Callable[[], None] = lambda: None
         self._directory = directory
         self._metrics = metrics
-        self._clusters: dict[str, _Cluster] = {}
         self._complaint: str | None = None
         if own is not None:
             self._add(_Cluster(IN_CLUSTER, kube=own))
 
-    def bind(self, query: Query) -> Query:
-        """Return a query that knows the namespaces it asks for.
-
-        Refused: 400, a cluster that is not known; NotReady: one that has not been read completely yet.
-        """
-        if query.expansion is None:
-            return query
-        cluster = self._clusters.get(query.expansion.cluster)
-        if cluster is None:
+    def require(self, cluster: str) -> None:
+        """Raise Refused, 400, if there is no such cluster."""
+        if cluster not in self.feeds:
             raise Refused(400, f"input.parameters: no such cluster; {self._known()}")
-        if cluster.source.places is None:
-            why = cluster.problem or "still reading"
-            raise NotReady(f"no complete read yet of the namespaces of the cluster {cluster.name} ({why})")
-        return query.bound(cluster.source.places)
+
+    def read(self, cluster: str) -> Mapping[str, Place]:
+        """Return the namespaces that were last read of a cluster that there is. NotReady: none have been yet."""
+        feed = self.feeds[cluster]
+        if feed.read is None:
+            why = feed.problem or "still reading"
+            raise NotReady(f"no complete read yet of the namespaces of the cluster {cluster} ({why})")
+        return feed.read.rows
 
     async def run(self) -> None:
         """Follow every cluster for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for cluster in self._clusters.values():
-                tasks.create_task(cluster.run(), name=f"namespaces of {cluster.name}")
+            for feed in self.feeds.values():
+                tasks.create_task(feed.run(), name=feed.name)
             while True:
                 for cluster in self._found():
-                    self._add(cluster)
-                    tasks.create_task(cluster.run(), name=f"namespaces of {cluster.name}")
+                    tasks.create_task(self._add(cluster).run(), name=cluster.name)
                 await asyncio.sleep(_RECHECK)
 
     def _known(self) -> str:
-        if not self._clusters:
+        if not self.feeds:
             return "there is none: add cluster to TENANTRY_SOURCES, or set TENANTRY_CLUSTERS_DIR"
-        shown = sorted(self._clusters)[:_SHOWN]
-        return f"known are {', '.join(shown)}{', …' if len(self._clusters) > _SHOWN else ''}"
+        shown = sorted(self.feeds)[:_SHOWN]
+        return f"known are {', '.join(shown)}{', …' if len(self.feeds) > _SHOWN else ''}"
 
-    def _add(self, cluster: _Cluster) -> None:
-        self._clusters[cluster.name] = cluster
-        up = self._metrics.source_up.labels(f"namespaces/{cluster.name}")
-        up.set_function(lambda: float(cluster.source.places is not None and cluster.problem is None))
+    def _add(self, cluster: _Cluster) -> Feed:
+        feed = self.feeds[cluster.cluster] = Feed(cluster, self._metrics, lambda: self.on_read())
+        return feed
 
     def _found(self) -> Iterator[_Cluster]:
         """Yield each cluster whose kubeconfig was not there before; names with a dot in front are the kubelet's own."""
@@ -159,7 +163,7 @@ class Clusters:
             return
         self._complaint = None
         for path in files:
-            if path.name not in self._clusters:
+            if path.name not in self.feeds:
                 yield _Cluster(path.name, file=path)
 
 
