@@ -10,7 +10,7 @@ can lose a DELETE for good (kubernetes/kubernetes#123072).
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -124,7 +124,7 @@ class Reflector(Generic[T]):
         Ignored when the watch has already gone past it: it may have reported the object's deletion.
         """
         if _version(body) > self._seen:
-            self._put(body)
+            self._update(body)
 
     def discard(self, key: Key, resource_version: str) -> None:
         """Take out an object that a request just deleted, or found gone, unless a newer version has been seen."""
@@ -154,21 +154,28 @@ class Reflector(Generic[T]):
                 self._on_error()
 
     async def _list(self) -> None:
-        found: list[dict[str, Any]] = []
+        found: dict[Key, tuple[int, T | None]] = {}
         seen = 0
         async for page in self._kube.pages(
             self._resource, namespace=self._namespace, label_selector=self._label_selector
         ):
             seen = int(page["metadata"]["resourceVersion"])
-            found += page["items"]
+            # At once, for as JSON a list of ten thousand objects is ten times as large as what is kept of it.
+            found.update(self._read(body, older=seen < self._seen) for body in page["items"])
         self._check_age(seen)
         if seen < self._seen:
-            self._go_back(found)
+            self._go_back(found.keys())
         self._replace(found, seen)
         self._must_list = False
         self._listed_at = self._now()
         self._healthy()
         self.synced.set()
+
+    def _read(self, body: dict[str, Any], *, older: bool) -> tuple[Key, tuple[int, T | None]]:
+        """Return an object's key, version and item, None if that is known; in an older list a version says nothing."""
+        key, version = _key(body), _version(body)
+        known = not older and version <= self._versions.get(key, -1)
+        return key, (version, None if known else self._transform(body))
 
     def _check_age(self, seen: int) -> None:
         """Raise Unavailable for a list that is older than what was seen, but for the last of enough in a row."""
@@ -179,9 +186,9 @@ class Reflector(Generic[T]):
                 "was the API server restored from a backup?"
             )
 
-    def _go_back(self, found: list[dict[str, Any]]) -> None:
+    def _go_back(self, found: Collection[Key]) -> None:
         """Forget how new things were: the API server has come back with an older state, and goes on from there."""
-        missing = frozenset(self._items.keys() - {_key(body) for body in found})
+        missing = frozenset(self._items.keys() - found)
         log.error(
             "the API server was restored from a backup: its older state is taken",
             kind=self._resource.kind,
@@ -193,12 +200,12 @@ class Reflector(Generic[T]):
         self._versions = dict.fromkeys(self._versions, -1)
         self._older_lists = 0
 
-    def _replace(self, found: list[dict[str, Any]], seen: int) -> None:
-        present = {_key(body) for body in found}
-        for body in found:
-            self._put(body)
+    def _replace(self, found: Mapping[Key, tuple[int, T | None]], seen: int) -> None:
+        for key, (version, item) in found.items():
+            if item is not None and version > self._versions.get(key, -1):
+                self._put(key, version, item)
         # What our own write put in after this list was taken is newer than the list, not missing from it.
-        for key in [key for key, version in self._versions.items() if key not in present and version <= seen]:
+        for key in [key for key, version in self._versions.items() if key not in found and version <= seen]:
             self._drop(key)
         self._seen = seen
 
@@ -228,15 +235,16 @@ class Reflector(Generic[T]):
             if version >= self._versions.get(_key(body), 0):
                 self._drop(_key(body))
         elif kind != "BOOKMARK":
-            self._put(body)
+            self._update(body)
         self._seen = max(self._seen, version)
 
-    def _put(self, body: dict[str, Any]) -> None:
+    def _update(self, body: dict[str, Any]) -> None:
         key, version = _key(body), _version(body)
-        if version <= self._versions.get(key, -1):
-            return
+        if version > self._versions.get(key, -1):
+            self._put(key, version, self._transform(body))
+
+    def _put(self, key: Key, version: int, after: T) -> None:
         before = self._items.get(key)
-        after = self._transform(body)
         self._items[key] = after
         self._versions[key] = version
         if self._on_change is not None and before != after:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenantry.jsontext import dump_json, load_json
+from tenantry.jsontext import dump_json, load_json, to_keep
 from tenantry.names import DIGEST_ANNOTATION, TENANT_LABEL
 from tenantry.resources import Resource
 from tenantry_operator.children.managed import identity_labels, managed_keys
@@ -74,9 +74,9 @@ def observe(resource: Resource, body: Mapping[str, Any]) -> Present:
         resource_version=metadata["resourceVersion"],
         owner=labels.get(TENANT_LABEL) if TENANT_LABEL in ours else None,
         digest=annotations.get(DIGEST_ANNOTATION, ""),
-        content=dump_json({**rest, "metadata": {"labels": labels, "annotations": annotations}}),
+        content=to_keep(dump_json({**rest, "metadata": {"labels": labels, "annotations": annotations}})),
         terminating="deletionTimestamp" in metadata,
-        used=dump_json(used, sort_keys=True) if used else b"",
+        used=to_keep(dump_json(used, sort_keys=True)) if used else b"",
     )
 
 
