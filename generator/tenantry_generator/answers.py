@@ -17,7 +17,7 @@ from tenantry_generator.directory import Directory
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
 from tenantry_generator.generator_selector import Selector
-from tenantry_generator.membership import ACKNOWLEDGED_FOR, Membership
+from tenantry_generator.membership import ACKNOWLEDGED_FOR, Membership, mark_used
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import Query
@@ -158,10 +158,9 @@ class Answers:
                         applicationset, parameters=parameters, query=query, selector=selector, rows=rows, now=now
                     )
             contact = self._contacts.get(applicationset)
-            agreed = dict(membership.acknowledged)
-            if contact is not None and contact.hash in agreed:
-                agreed[contact.hash] = replace(agreed[contact.hash], used=now)
-            return replace(membership, views=kept, acknowledged=agreed)
+            if contact is not None and contact.hash in membership.acknowledged:
+                membership = mark_used(membership, [contact.hash], now=now)
+            return replace(membership, views=kept)
 
         await self._publisher.change(change)
         self._contacts.pop(applicationset, None)
@@ -203,9 +202,10 @@ class Answers:
     def judge(self, query: Query, found: tuple[ApplicationSet, Sequence[Use]]) -> tuple[Contact | None, str | None]:
         """Return the first contact that somebody has to agree to, and why it is refused: None once somebody has."""
         membership, strict = self._publisher.membership, self._unsure(query)
-        known = any(view.applicationset == found[0].name for view in membership.views.values())
+        if not strict and any(view.applicationset == found[0].name for view in membership.views.values()):
+            return None, None  # what it was answered before is guarded; to count its elements anew takes long
         contact = self._contact(query, *found)
-        if not deletes(contact, strict=strict) or (known and not strict):
+        if not deletes(contact, strict=strict):
             return None, None
         agreed = membership.acknowledged.get(contact.hash)
         valid = agreed is not None and agreed.used is None and self._publisher.now() - agreed.at <= ACKNOWLEDGED_FOR

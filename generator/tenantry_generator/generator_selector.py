@@ -5,27 +5,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Selector", "read_selector"]
+from tenantry.render import Row
+from tenantry_generator.selector import OPERATORS, Requirement
 
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+__all__ = ["Selector", "read_selector", "select"]
+
 _ADDED_BY_ARGO_CD = ("generator.", "values.")
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """`requirements`: (key, operator, values); all must hold. `body` is the selector as the ApplicationSet has it."""
+    """All requirements must hold. `body` is the selector as the ApplicationSet has it."""
 
     body: Mapping[str, Any] = field(compare=False)
-    requirements: tuple[tuple[str, str, frozenset[str]], ...]
+    requirements: tuple[Requirement, ...]
 
     @property
     def key(self) -> str:
         """A text that two selectors share when they ask for the same."""
-        return json.dumps(sorted([key, operator, sorted(values)] for key, operator, values in self.requirements))
+        return json.dumps(sorted([each.key, each.operator, sorted(each.values)] for each in self.requirements))
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Whether Argo CD would keep the element."""
-        return all(_holds(operator, values, _text_at(row, key)) for key, operator, values in self.requirements)
+        return all(each.accepts(_text_at(row, each.key)) for each in self.requirements)
 
 
 def read_selector(body: object) -> Selector | None:
@@ -36,23 +38,19 @@ def read_selector(body: object) -> Selector | None:
     if not isinstance(body, Mapping):
         return None
     labels = body.get("matchLabels") or {}
-    found = [(key, "In", frozenset([str(value)])) for key, value in labels.items()]
+    found = [Requirement(key, "In", frozenset([str(value)])) for key, value in labels.items()]
     for each in body.get("matchExpressions") or []:
-        found.append((str(each.get("key")), str(each.get("operator")), frozenset(map(str, each.get("values") or []))))
-    known = all(operator in _OPERATORS and not key.startswith(_ADDED_BY_ARGO_CD) for key, operator, _ in found)
+        values = frozenset(map(str, each.get("values") or []))
+        found.append(Requirement(str(each.get("key")), str(each.get("operator")), values))
+    known = all(each.operator in OPERATORS and not each.key.startswith(_ADDED_BY_ARGO_CD) for each in found)
     return Selector(dict(body), tuple(found)) if found and known else None
 
 
-def _holds(operator: str, values: frozenset[str], text: str | None) -> bool:
-    match operator:
-        case "In":
-            return text is not None and text in values
-        case "NotIn":
-            return text is None or text not in values
-        case "Exists":
-            return text is not None
-        case _:
-            return text is None
+def select(selector: Selector | None, elements: Mapping[str, Row]) -> Mapping[str, Row]:
+    """Return those of `elements`, by key, that Argo CD would keep; all without a selector."""
+    if selector is None:
+        return elements
+    return {key: row for key, row in elements.items() if selector.matches(row)}
 
 
 def _text_at(value: Any, path: str) -> str | None:

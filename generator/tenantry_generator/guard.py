@@ -10,10 +10,10 @@ departures count for longer, never for less.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-__all__ = ["ALWAYS_ALLOWED", "SHARE", "SHARE_OF_ALL", "WINDOW", "Hold", "Ledger", "Room", "Verdict", "judge"]
+__all__ = ["ALWAYS_ALLOWED", "SHARE", "SHARE_OF_ALL", "WINDOW", "Hold", "Ledger", "Room", "Verdict", "held_by", "judge"]
 
 WINDOW = 30 * 60.0
 """Seconds over which departures add up."""
@@ -88,7 +88,12 @@ class Verdict:
     @property
     def held(self) -> frozenset[str]:
         """Everything that is held."""
-        return frozenset[str]().union(*(hold.names for hold in self.holds))
+        return held_by(self.holds)
+
+
+def held_by(holds: Iterable[Hold]) -> frozenset[str]:
+    """Return everything that any of `holds` keeps back."""
+    return frozenset[str]().union(*(hold.names for hold in holds))
 
 
 def judge(
@@ -110,7 +115,7 @@ def judge(
     standing = tuple(
         hold if hold.names <= gone else replace(hold, names=hold.names & gone) for hold in holds if hold.names & gone
     )
-    new = gone.difference(*(hold.names for hold in standing))
+    new = gone - held_by(standing)
     doubts = sorted({why for name, why in (doubted or {}).items() if name in new})
     why = _reason(new, standing, remaining=remaining, room=room, doubts=doubts) if new else None
     if why is None:

@@ -4,13 +4,13 @@ One immutable value, and the functions that lead from one to the next: a source'
 view that is asked for. They do no I/O and read no clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from tenantry.render import CLUSTER, POSTGRES
-from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, judge
+from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, held_by, judge
 from tenantry_generator.merge import Merged, changed_names, merge, with_keys
 from tenantry_generator.namespaces import Namespaces
 from tenantry_generator.views import View, follow, release
@@ -28,9 +28,11 @@ __all__ = [
     "forget_unused",
     "holds",
     "know_keys",
+    "mark_used",
     "release_views",
     "take",
     "unheld",
+    "waiting",
 ]
 
 ACKNOWLEDGED_FOR = 3600.0
@@ -98,7 +100,7 @@ def holds(membership: Membership) -> list[Hold]:
 
 def unheld(listing: Listing) -> dict[str, Any]:
     """Return what the source itself listed when it was last read."""
-    held = frozenset[str]().union(*(hold.names for hold in listing.holds))
+    held = held_by(listing.holds)
     return {name: row for name, row in listing.rows.items() if name not in held}
 
 
@@ -118,11 +120,11 @@ def take(
     if before is None:
         return _with(membership, source, Listing(dict(read)), Verdict((), frozenset()), now)
     missing = before.rows.keys() - read.keys()
-    waiting = _waiting(membership)
-    agreed = frozenset(name for hold in before.holds if hold.hash in waiting for name in hold.names) & missing
+    followed = [hold for hold in before.holds if hold.hash in waiting(membership)]
+    agreed = held_by(followed) & missing
     verdict = judge(
         f"source {source}",
-        [hold for hold in before.holds if hold.hash not in waiting],
+        [hold for hold in before.holds if hold not in followed],
         missing=missing - agreed,
         remaining=len(read),
         room=Room(
@@ -136,12 +138,7 @@ def take(
     rows = {**read, **{name: before.rows[name] for name in verdict.held}}
     if verdict.holds == before.holds and not _differ(before.rows, rows):
         return membership
-    used = {
-        hold.hash: replace(membership.acknowledged[hold.hash], used=now)
-        for hold in before.holds
-        if hold.hash in waiting
-    }
-    membership = replace(membership, acknowledged={**membership.acknowledged, **used})
+    membership = mark_used(membership, [hold.hash for hold in followed], now=now)
     after = Listing(rows, verdict.holds, before.ledger)
     return _with(membership, source, after, verdict, now, agreed=agreed)
 
@@ -169,13 +166,18 @@ def acknowledge(membership: Membership, given: str, *, by: str, now: float) -> M
 
 def release_views(membership: Membership, *, now: float) -> Membership:
     """Let go of what views hold and somebody has agreed to; only while every source can be read."""
-    waiting = _waiting(membership)
-    views = {key: release(view, waiting, now=now) for key, view in membership.views.items()}
-    done = [hold.hash for view in membership.views.values() for hold in view.holds if hold.hash in waiting]
+    agreed = waiting(membership)
+    views = {key: release(view, agreed, now=now) for key, view in membership.views.items()}
+    done = [hold.hash for view in membership.views.values() for hold in view.holds if hold.hash in agreed]
     if not done:
         return membership
-    used = {each: replace(membership.acknowledged[each], used=now) for each in done}
-    return replace(membership, views=views, acknowledged={**membership.acknowledged, **used})
+    return replace(mark_used(membership, done, now=now), views=views)
+
+
+def mark_used(membership: Membership, hashes: Iterable[str], *, now: float) -> Membership:
+    """Note that the acknowledgements of these hashes have been followed."""
+    used = {each: replace(membership.acknowledged[each], used=now) for each in hashes}
+    return replace(membership, acknowledged={**membership.acknowledged, **used})
 
 
 def expire(membership: Membership, *, now: float) -> Membership:
@@ -194,7 +196,8 @@ def forget_unused(membership: Membership, *, now: float) -> Membership:
     return membership if len(kept) == len(membership.views) else replace(membership, views=kept)
 
 
-def _waiting(membership: Membership) -> frozenset[str]:
+def waiting(membership: Membership) -> frozenset[str]:
+    """Return the hashes that somebody has agreed to and that have not been followed yet."""
     return frozenset(key for key, each in membership.acknowledged.items() if each.used is None)
 
 
@@ -237,7 +240,7 @@ def _views(membership: Membership, merged: Merged, now: float) -> Mapping[str, V
 def _departed(
     membership: Membership, source: str, listing: Listing, *, gone: Collection[str], now: float
 ) -> Mapping[str, Departed]:
-    held = frozenset[str]().union(*(hold.names for hold in listing.holds))
+    held = held_by(listing.holds)
     found = {}
     for name, each in membership.departed.items():
         back = name in listing.rows and name not in held and (each.source == source or each.fate is Fate.LEFT)

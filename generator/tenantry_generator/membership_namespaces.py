@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tenantry_generator.errors import NotReady
 from tenantry_generator.expand import Expansion, Place
-from tenantry_generator.membership import KEPT, Acknowledgement, Membership
+from tenantry_generator.membership import KEPT, Membership, mark_used, waiting
 from tenantry_generator.namespaces import Namespaces, first_seen, follow, namespaces_id
 
 __all__ = ["ask", "follow_clusters", "forget_clusters", "touch"]
@@ -37,19 +37,19 @@ def follow_clusters(
     What is held is looked at each time: its tenant may have left, or somebody has agreed. That is followed only in
     clusters of which it is sure how they are now.
     """
-    waiting = frozenset(key for key, each in membership.acknowledged.items() if each.used is None)
+    pending = waiting(membership)
     after: dict[str, Namespaces] = {}
-    used: dict[str, Acknowledgement] = {}
+    used: set[str] = set()
     for key, each in membership.namespaces.items():
         cluster = each.expansion.cluster
         after[key] = each
         if cluster in reads and (cluster in fresh or each.holds):
-            agreed = waiting.intersection(hold.hash for hold in each.holds) if cluster in sure else frozenset[str]()
+            agreed = pending.intersection(hold.hash for hold in each.holds) if cluster in sure else frozenset[str]()
             after[key] = follow(each, reads[cluster], tenants=membership.merged.rows, agreed=agreed, now=now)
-            used |= {given: replace(membership.acknowledged[given], used=now) for given in agreed}
+            used |= agreed
     if all(after[key] is each for key, each in membership.namespaces.items()):
         return membership
-    return replace(membership, namespaces=after, acknowledged={**membership.acknowledged, **used})
+    return replace(mark_used(membership, used, now=now), namespaces=after)
 
 
 def touch(membership: Membership, expansion: Expansion, *, now: float) -> Membership:

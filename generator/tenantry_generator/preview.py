@@ -8,7 +8,7 @@ from typing import Any
 
 from tenantry.render import Row
 from tenantry_generator.contract import encode_time
-from tenantry_generator.generator_selector import Selector
+from tenantry_generator.generator_selector import Selector, select
 from tenantry_generator.guard import Hold
 from tenantry_generator.merge import changed_names
 from tenantry_generator.received import Receipt
@@ -20,14 +20,14 @@ _SHOWN = 100
 
 def compare(now: Mapping[str, Row], last: Receipt | None, selector: Selector | None) -> dict[str, Any]:
     """Return as JSON the elements by key, and which would be added, removed or changed: null where that isn't known."""
-    now = _selected(now, selector)
+    now = select(selector, now)
     told: dict[str, Any] = {"now": listed(now), "last": None, "added": None, "removed": None, "changed": None}
     if last is None:
         return told
     told["last"] = {"at": encode_time(last.at), "revision": last.revision}
     if last.elements is None:
         return told
-    before = _selected(last.elements, selector)
+    before = select(selector, last.elements)
     differing = changed_names(before, now)
     return {
         **told,
@@ -57,9 +57,3 @@ def listed(keys: Iterable[str]) -> dict[str, Any]:
     """Return how many there are and the first of them in order, as JSON."""
     found = sorted(keys)
     return {"count": len(found), "elements": found[:_SHOWN], "truncated": len(found) > _SHOWN}
-
-
-def _selected(elements: Mapping[str, Row], selector: Selector | None) -> Mapping[str, Row]:
-    if selector is None:
-        return elements
-    return {key: row for key, row in elements.items() if selector.matches(row)}

@@ -11,10 +11,10 @@ from typing import Any
 
 from tenantry_generator.errors import Refused
 
-__all__ = ["EVERYTHING", "Requirement", "Selector", "parse_label_selector", "parse_selector"]
+__all__ = ["EVERYTHING", "OPERATORS", "Requirement", "Selector", "parse_label_selector", "parse_selector"]
 
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "In", "NotIn", "Exists", "DoesNotExist"
-_OPERATORS = (IN, NOT_IN, EXISTS, DOES_NOT_EXIST)
+OPERATORS = (IN, NOT_IN, EXISTS, DOES_NOT_EXIST)
 
 _KEY_TEXT = (
     r"(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
@@ -39,17 +39,17 @@ class Requirement:
     operator: str
     values: frozenset[str] = frozenset()
 
-    def accepts(self, labels: Mapping[str, str]) -> bool:
-        """Whether `labels` satisfy it."""
+    def accepts(self, value: str | None) -> bool:
+        """Whether the label may have this value; None: there is no such label."""
         match self.operator:
             case "In":
-                return labels.get(self.key) in self.values
+                return value in self.values
             case "NotIn":
-                return labels.get(self.key) not in self.values
+                return value not in self.values
             case "Exists":
-                return self.key in labels
+                return value is not None
             case _:
-                return self.key not in labels
+                return value is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Selector:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether `labels` satisfy every requirement."""
-        return all(requirement.accepts(labels) for requirement in self.requirements)
+        return all(requirement.accepts(labels.get(requirement.key)) for requirement in self.requirements)
 
     @property
     def key(self) -> list[list[Any]]:
@@ -135,8 +135,8 @@ def _expression(value: object, where: str) -> Requirement:
     if not isinstance(value, dict) or not value.keys() <= {"key", "operator", "values"}:
         raise Refused(400, f"{where} must be an object with key, operator and values")
     operator = value.get("operator")
-    if operator not in _OPERATORS:
-        raise Refused(400, f"{where}.operator must be one of {', '.join(_OPERATORS)}")
+    if operator not in OPERATORS:
+        raise Refused(400, f"{where}.operator must be one of {', '.join(OPERATORS)}")
     values = value.get("values") or []
     needs = operator in (IN, NOT_IN)
     if not isinstance(values, list) or bool(values) != needs:

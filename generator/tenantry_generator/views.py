@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenantry.render import Row
-from tenantry_generator.generator_selector import Selector
-from tenantry_generator.guard import SHARE, Hold, Ledger, Room, judge
+from tenantry_generator.generator_selector import Selector, select
+from tenantry_generator.guard import SHARE, Hold, Ledger, Room, held_by, judge
 from tenantry_generator.query import Query
 
 __all__ = ["View", "follow", "make_view", "matches", "release", "shown", "view_id"]
@@ -80,10 +80,7 @@ def make_view(
 
 def matches(query: Query, selector: Selector | None, rows: Mapping[str, Row]) -> Mapping[str, Row]:
     """Return the tenants out of `rows` that Argo CD is left with by name, however the query wants them shown."""
-    tenants = query.of_tenants.elements(rows)
-    if selector is None:
-        return tenants
-    return {name: row for name, row in tenants.items() if selector.matches(row)}
+    return select(selector, query.of_tenants.elements(rows))
 
 
 def shown(elements: Mapping[str, Row], views: Sequence[View]) -> Mapping[str, Row]:
@@ -119,7 +116,7 @@ def release(view: View, hashes: frozenset[str], *, now: float) -> View:
     holds = tuple(hold for hold in view.holds if hold.hash not in hashes)
     if len(holds) == len(view.holds):
         return view
-    kept = frozenset[str]().union(*(hold.names for hold in holds))
+    kept = held_by(holds)
     held = {key: row for key, row in view.held.items() if key in kept}
     ledger = view.ledger.note(left=0, served=view.matching + len(held), now=now)
     return replace(view, held=held, holds=holds, ledger=ledger)

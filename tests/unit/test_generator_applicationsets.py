@@ -71,7 +71,7 @@ def test_selectors_around_a_nested_generator_join_its_own_where_they_look_at_our
     }
     (use,) = read(around).uses
     assert use.selector is not None
-    assert {key for key, *_ in use.selector.requirements} == {"status", "plan"}
+    assert {each.key for each in use.selector.requirements} == {"status", "plan"}
 
 
 @pytest.mark.parametrize(
