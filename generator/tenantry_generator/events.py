@@ -1,12 +1,10 @@
 """Makes an acknowledgement an Event in the cluster, where people look for what happened. Best effort: it is logged."""
 
-import socket
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from tenantry.errors import KubeError
+from tenantry.events import event
 from tenantry.kube import Kube
-from tenantry.names import GROUP
 from tenantry.resources import EVENTS
 from tenantry.telemetry import get_logger
 
@@ -17,8 +15,6 @@ log = get_logger(__name__)
 Announce = Callable[[str], Awaitable[None]]
 
 _NAME = "tenantry-generator"
-_LONGEST = 1024
-_INSTANCE_LIMIT = 128
 
 
 def announcer(kube: Kube | None, namespace: str | None) -> Announce:
@@ -27,17 +23,16 @@ def announcer(kube: Kube | None, namespace: str | None) -> Announce:
     async def announce(message: str) -> None:
         if kube is None or namespace is None:
             return
-        body = {
-            "metadata": {"generateName": f"{_NAME}-", "namespace": namespace},
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reportingController": f"{GROUP}/{_NAME}",
-            "reportingInstance": socket.gethostname()[:_INSTANCE_LIMIT],
-            "action": "Acknowledge",
-            "reason": "HoldAcknowledged",
-            "type": "Warning",
-            "regarding": {"apiVersion": "v1", "kind": "Service", "name": _NAME, "namespace": namespace},
-            "note": message[:_LONGEST],
-        }
+        body = event(
+            _NAME,
+            {"apiVersion": "v1", "kind": "Service", "name": _NAME, "namespace": namespace},
+            about=_NAME,
+            namespace=namespace,
+            action="Acknowledge",
+            reason="HoldAcknowledged",
+            note=message,
+            warning=True,
+        )
         try:
             await kube.create(EVENTS, body, namespace)
         except KubeError as error:

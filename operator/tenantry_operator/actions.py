@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.resources import Resource
-from tenantry_operator.children.child import Child, ChildKey
+from tenantry_operator.children.child import Child, ChildKey, called
 
 __all__ = [
     "Action",
@@ -99,7 +99,7 @@ class ApplyChild:
     @property
     def target(self) -> str:
         """Kind, namespace and name."""
-        return "{} {}/{}".format(*self.child.key)
+        return called(self.child.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class DeleteChild:
     @property
     def target(self) -> str:
         """Kind, namespace and name."""
-        return "{} {}/{}".format(*self.key)
+        return called(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class CreateProject:
     @property
     def target(self) -> str:
         """Kind, namespace and name."""
-        return "{} {}/{}".format(*self.key)
+        return called(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class ApplyProject:
     @property
     def target(self) -> str:
         """Kind, namespace and name."""
-        return "{} {}/{}".format(*self.child.key)
+        return called(self.child.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class DeleteProject:
     @property
     def target(self) -> str:
         """Kind, namespace and name."""
-        return "{} {}/{}".format(*self.key)
+        return called(self.key)
 
 
 Action = (

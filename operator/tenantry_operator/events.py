@@ -5,14 +5,12 @@ server refuses, is dropped and counted: an Event is a courtesy, and the status s
 """
 
 import asyncio
-import socket
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any
 
 from tenantry.errors import KubeError
+from tenantry.events import event
 from tenantry.kube import Kube
-from tenantry.names import GROUP
 from tenantry.resources import EVENTS, TENANTS
 from tenantry.telemetry import get_logger
 from tenantry_operator.entry import Entry
@@ -25,10 +23,6 @@ log = get_logger(__name__)
 
 EVENTS_NAMESPACE = "default"
 """Where the API server wants Events about cluster-scoped objects to be."""
-
-_CONTROLLER = f"{GROUP}/tenantry-operator"
-_NOTE_LIMIT = 1024  # bytes
-_INSTANCE_LIMIT = 128
 
 
 class Recorder:
@@ -114,20 +108,14 @@ class Recorder:
 
 
 def _body(entry: Entry, note: Note) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    return {
-        "metadata": {"generateName": f"{entry.name}-", "namespace": EVENTS_NAMESPACE},
-        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "type": "Warning" if note.warning else "Normal",
-        "reason": note.reason,
-        "note": note.text.encode(errors="replace")[:_NOTE_LIMIT].decode(errors="ignore"),
-        "action": "Reconcile",
-        "regarding": {
-            "apiVersion": TENANTS.api_version,
-            "kind": TENANTS.kind,
-            "name": entry.name,
-            "uid": entry.uid,
-        },
-        "reportingController": _CONTROLLER,
-        "reportingInstance": socket.gethostname()[:_INSTANCE_LIMIT],
-    }
+    regarding = {"apiVersion": TENANTS.api_version, "kind": TENANTS.kind, "name": entry.name, "uid": entry.uid}
+    return event(
+        "tenantry-operator",
+        regarding,
+        about=entry.name,
+        namespace=EVENTS_NAMESPACE,
+        action="Reconcile",
+        reason=note.reason,
+        note=note.text,
+        warning=note.warning,
+    )

@@ -23,7 +23,7 @@ from tenantry_operator.actions import (
     RemoveFinalizer,
 )
 from tenantry_operator.applications import check_unused
-from tenantry_operator.children.child import Child
+from tenantry_operator.children.child import Child, called
 from tenantry_operator.children.child import observe as observe_child
 from tenantry_operator.children.managed import is_ours
 from tenantry_operator.children.namespace import observe
@@ -59,7 +59,7 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
             memory.absorb(entry, await kube.create(NAMESPACES, body, field_manager=FIELD_MANAGER))
             log.info("created a namespace", tenant=entry.name, namespace=action.target)
         case ApplyNamespace(body=body, uid=uid, stale=stale):
-            memory.absorb(entry, await _apply(kube, body, uid))
+            memory.absorb(entry, await _apply_pinned(kube, NAMESPACES, body, uid))
             if stale is not None:
                 memory.absorb(entry, await _patch(kube, action.target, stale))
             log.info("brought a namespace into line", tenant=entry.name, namespace=action.target)
@@ -89,10 +89,6 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
             memory.discard(entry, action)
 
 
-async def _apply(kube: Kube, body: dict[str, Any], uid: str) -> dict[str, Any]:
-    return await _apply_pinned(kube, NAMESPACES, body, uid)
-
-
 async def _apply_pinned(kube: Kube, resource: Resource, body: dict[str, Any], uid: str) -> dict[str, Any]:
     pinned = {**body, "metadata": {**body["metadata"], "uid": uid}}
     return (await kube.apply(resource, pinned, field_manager=FIELD_MANAGER)).object
@@ -120,13 +116,13 @@ async def _delete(kube: Kube, entry: Entry, action: DeleteNamespace, memory: Mem
 async def _check_free(kube: Kube, child: Child) -> None:
     # Server-side apply joins an object of the same name wherever the two don't contradict each other: it would open
     # somebody's policy, or fill somebody's binding, and then call it ours to delete.
-    kind, namespace, name = child.key
+    _, namespace, name = child.key
     try:
         live = await kube.get(child.resource, name, namespace)
     except NotFound:
         return
     if not is_ours(live["metadata"]):
-        raise Conflict(f"{kind} {namespace}/{name} exists and is not Tenantry's; delete it, or give it another name")
+        raise Conflict(f"{called(child.key)} exists and is not Tenantry's; delete it, or give it another name")
 
 
 async def _delete_child(kube: Kube, entry: Entry, action: DeleteChild) -> None:

@@ -13,7 +13,7 @@ from tenantry.model import DeletionPolicy
 from tenantry.names import ARGOCD_NAMESPACE
 from tenantry_operator.actions import Action, ApplyProject, CreateProject, DeleteProject
 from tenantry_operator.children import project
-from tenantry_operator.children.child import Child, agrees
+from tenantry_operator.children.child import Child, agrees, called
 from tenantry_operator.children.project import FoundProject
 from tenantry_operator.entry import Entry
 
@@ -136,7 +136,7 @@ def _towards(
     tenant, owners, name = entry.name, resolved.tenant.spec.owners, resolved.spec.project
     wanted = project.build(spec, owners, tenant=tenant, name=name, argocd=projects.namespace, namespaces=destinations)
     found = projects.found.get(name)
-    target = "{} {}/{}".format(*wanted.key)
+    target = called(wanted.key)
     if why := project.refusal(wanted, tenant, found):
         problem = f"{target} is refused: {why}"
         return ProjectLook(condition=(False, "Refused", problem), problem=problem)

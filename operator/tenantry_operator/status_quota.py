@@ -4,11 +4,11 @@
 else in a status, so whether nothing but that has changed can be asked.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tenantry.classes import Resolved, namespaces_of
+from tenantry.jsontext import load_json
 from tenantry.quantities import Quantity, parse
 from tenantry.resources import RESOURCE_QUOTAS
 from tenantry_operator.children import quota
@@ -25,10 +25,10 @@ def quota_status(resolved: Resolved, children: Mapping[ChildKey, Present]) -> di
     """Return `status.quota`, None for a tenant without any; what was not counted yet is missing from `used`."""
     own = [child for (kind, _, name), child in children.items() if (kind, name) == (RESOURCE_QUOTAS.kind, quota.NAME)]
     hard = quota.ceiling(resolved.spec, namespaces_of(resolved))
-    allocated = quota.add_up([_amounts(json.loads(child.content).get("spec", {}).get("hard")) for child in own])
+    allocated = quota.add_up([_amounts(load_json(child.content).get("spec", {}).get("hard")) for child in own])
     if not hard and not allocated:
         return None
-    used = quota.add_up([_amounts(json.loads(child.used)) for child in own if child.used])
+    used = quota.add_up([_amounts(load_json(child.used)) for child in own if child.used])
     names = [*sorted(hard), *sorted(allocated.keys() - hard.keys())][:_MOST_RESOURCES]
     return {
         "hard": _written(hard, names),

@@ -15,10 +15,15 @@ from tenantry.names import DIGEST_ANNOTATION, TENANT_LABEL
 from tenantry.resources import Resource
 from tenantry_operator.children.managed import identity_labels, managed_keys
 
-__all__ = ["Child", "ChildKey", "Present", "agrees", "complete", "observe"]
+__all__ = ["Child", "ChildKey", "Present", "agrees", "called", "complete", "observe"]
 
 ChildKey = tuple[str, str, str]
 """(kind, namespace, name)"""
+
+
+def called(key: ChildKey) -> str:
+    """Return what messages call it: kind, namespace and name."""
+    return "{} {}/{}".format(*key)
 
 
 @dataclass(frozen=True, slots=True)
