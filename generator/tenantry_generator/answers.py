@@ -13,6 +13,8 @@ from tenantry.render import Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.binding import Binding
+from tenantry_generator.body import Body
+from tenantry_generator.contract import Request
 from tenantry_generator.directory import Directory
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.first_contact import Contact, deletes
@@ -66,14 +68,15 @@ class Answers:
         self.received.clear()
         await self._publisher.take_over()
 
-    async def answer(self, applicationset: str, parameters: Mapping[str, Any]) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
+        applicationset, parameters = request.applicationset, request.parameters
         query = self._parse(parameters)
         bound = self._binding.bind(query)
         snapshot = self._publisher.current()
         if not applicationset:
             _require_tenants(self._publisher.membership)
-            return Reply(snapshot.answer(bound), lambda: None)
+            return Reply(Body([snapshot.answer(bound)]), lambda: None)
         found = self._directory.find(applicationset)
         self._check(applicationset, bound, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
@@ -85,7 +88,7 @@ class Answers:
         receipt = Receipt(
             applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
         )
-        return Reply(snapshot.encode(elements), partial(self.received.note, receipt))
+        return Reply(Body([snapshot.encode(elements)]), partial(self.received.note, receipt))
 
     def look(
         self, applicationset: str, parameters: Mapping[str, Any], found: tuple[ApplicationSet, Sequence[Use]] | None

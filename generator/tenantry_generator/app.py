@@ -98,7 +98,7 @@ async def _getparams(request: web.Request) -> web.Response:
     request[_APPLICATIONSET] = call.applicationset
     why_not = request.app[_WHY_NOT]
     _require_role(request)
-    return _Answer(await request.app[_ANSWERS].answer(call.applicationset, call.parameters), why_not)
+    return _Answer(await request.app[_ANSWERS].answer(call), why_not)
 
 
 def _check_look(request: web.Request) -> None:
@@ -219,7 +219,7 @@ class _Answer(web.Response):
     """
 
     def __init__(self, reply: Reply, why_not: Callable[[], str]) -> None:
-        super().__init__(status=200, body=reply.body, content_type="application/json")
+        super().__init__(status=200, body=bytes(reply.body), content_type="application/json")
         self._why_not = why_not
         self._sent = reply.sent
 

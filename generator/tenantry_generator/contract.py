@@ -34,9 +34,12 @@ _LONGEST_NAME = 100
 _HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """What a request says. `applicationset` is empty unless it is a name that Kubernetes would accept."""
+    """What a request says. `applicationset` is empty unless it is a name that Kubernetes would accept.
+
+    Equal to itself alone: who keeps something by it need not look into the parameters.
+    """
 
     applicationset: str
     parameters: Mapping[str, Any]

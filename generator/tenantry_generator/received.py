@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tenantry.render import Row
+from tenantry_generator.body import Body
 from tenantry_generator.views import View
 
 __all__ = ["Receipt", "Received", "Reply"]
@@ -33,9 +34,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The body of an answer, and what to call when it has been sent."""
+    """An answer, and what to call when it has been sent."""
 
-    body: bytes
+    body: Body
     sent: Callable[[], None]
 
 

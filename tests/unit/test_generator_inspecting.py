@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from tenantry.names import slug
 from tenantry.render import ClusterRow, render_row
 from tenantry_generator.applicationsets import Use
+from tenantry_generator.contract import Request
 from tenantry_generator.explain import Known
 from tenantry_generator.explain import explain as explain_tenant
 from tenantry_generator.generator_selector import read_selector
@@ -132,7 +133,7 @@ async def test_who_received_it_and_when(service: Service, owners: Owners) -> Non
 async def test_an_answer_that_was_not_sent_was_not_received(service: Service) -> None:
     service.rows(3)
     await serves(service, 3)
-    await service.answers.answer("apps", {})
+    await service.answers.answer(Request("apps", {}))
     assert [each["lastAnswer"] for each in (await explain(service, "t01"))["applicationSets"]] == [None]
     role = iter(["", "another replica answers"])
     service.not_answering = lambda: next(role, "")
