@@ -93,9 +93,12 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
     clusters = Clusters(
         own=kube if CLUSTER in settings.sources else None, directory=settings.clusters_dir, metrics=metrics
     )
+    cluster = ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None
+    database = PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None
+    _watch(metrics, kube, cluster, database)
     publisher = Publisher(
-        cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
-        database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
+        cluster=cluster,
+        database=database,
         metrics=metrics,
         columns=columns,
         store=await _open_store(settings, kube, stack),
@@ -109,6 +112,7 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         followed = ApplicationSets(
             kube, namespace=settings.argocd_namespace, config_maps=settings.config_maps, columns=columns
         )
+        metrics.api.watch(caches=lambda: followed.caches)
         following = asyncio.create_task(followed.run(), name="applicationsets")
         stack.push_async_callback(_end, following)
         directory = followed
@@ -130,6 +134,19 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> we
         metrics=metrics,
         why_not=role.why_not,
     )
+
+
+def _watch(metrics: Metrics, kube: Kube | None, cluster: ClusterSource | None, database: PostgresSource | None) -> None:
+    if kube is not None:
+        metrics.api.watch(kube)
+    if cluster is not None:
+        metrics.api.watch(caches=lambda: cluster.caches)
+    if database is not None:
+        metrics.watch_postgres(
+            listening=lambda: database.listening,
+            connections=lambda: database.connections,
+            failures=lambda: database.failures,
+        )
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ hides is then not guarded, and a first contact can't be told from any other.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from tenantry.errors import Forbidden, NotFound
 from tenantry.kube import Kube
@@ -42,6 +43,11 @@ class ApplicationSets:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sets.run())
             tasks.create_task(self._maps.run())
+
+    @property
+    def caches(self) -> tuple[Reflector[Any], ...]:
+        """The caches of both kinds, to be measured."""
+        return self._sets, self._maps
 
     @property
     def settled(self) -> bool:

@@ -208,6 +208,7 @@ class Publisher:
             except Exception as error:
                 # The outermost loop: a defect must not end the following of changes for good.
                 self._crash = f"internal error: {type(error).__name__}"
+                self._metrics.discarded.labels("defect").inc()
                 log.exception("following a change failed unexpectedly; what was served last stays")
             await self._recorder.pause()
 

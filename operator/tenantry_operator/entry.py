@@ -4,6 +4,7 @@ kopf delivers the events; it does not say what was deleted while a watch was awa
 now and then (`replace`), which finds those.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,14 @@ class TenantStore:
         """Return the names of all Tenants."""
         return self._entries.keys()
 
+    def phases(self) -> Mapping[str, int]:
+        """Return how many Tenants are in each phase; `Unknown`: not looked at yet."""
+        return Counter(str(entry.status.get("phase") or "Unknown") for entry in self._entries.values())
+
+    def ready(self) -> Mapping[str, int]:
+        """Return how many Tenants have each status of the condition Ready."""
+        return Counter(_ready(entry.status) for entry in self._entries.values())
+
     def put(self, body: Mapping[str, Any]) -> bool:
         """Take in a version of a Tenant; return whether it is newer than what was there."""
         metadata = body["metadata"]
@@ -89,3 +98,8 @@ class TenantStore:
         for name in gone:
             del self._entries[name]
         return gone
+
+
+def _ready(status: Mapping[str, Any]) -> str:
+    conditions = status.get("conditions") or ()
+    return next((str(each["status"]) for each in conditions if each.get("type") == "Ready"), "Unknown")

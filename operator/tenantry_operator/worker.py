@@ -37,7 +37,12 @@ class Worker:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
         self._events = Recorder(kube, metrics)
-        self.reconciler = Reconciler(kube, self._queue, self._events, argocd_namespace=argocd_namespace)
+        self.reconciler = Reconciler(
+            kube, self._queue, self._events, argocd_namespace=argocd_namespace, metrics=metrics
+        )
+        metrics.watch_tenants(phases=self.reconciler.tenants.phases, ready=self.reconciler.tenants.ready)
+        # A standby's caches don't run, so they are not deaf.
+        metrics.api.watch(kube, caches=lambda: self.reconciler.caches.reflectors if self._tasks else ())
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)
