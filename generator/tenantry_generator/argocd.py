@@ -46,8 +46,8 @@ class ApplicationSets:
 
     @property
     def caches(self) -> tuple[Reflector[Any], ...]:
-        """The caches of both kinds, to be measured."""
-        return self._sets, self._maps
+        """The caches to be measured: without Argo CD, or the right to read it, there is nothing to be heard."""
+        return tuple(cache for cache in (self._sets, self._maps) if cache.synced.is_set())
 
     @property
     def settled(self) -> bool:
