@@ -19,8 +19,10 @@ _INTERVAL = "30s"
 # What can stand where a metric's name does, in the subset of PromQL that is used here.
 _WORDS = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _NO_METRICS = frozenset(
-    "absent and by clamp_min count histogram_quantile ignoring increase label_replace le max max_over_time min on or "
-    "rate sum time unless vector".split()
+    (
+        *("absent", "and", "bool", "by", "count", "histogram_quantile", "increase", "label_replace", "le", "max"),
+        *("max_over_time", "on", "or", "rate", "sum", "time"),
+    )
 )
 
 
