@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client import ProcessCollector
 
+from tenantry.measuring import Asked
 from tenantry_generator.metrics import Metrics as GeneratorMetrics
 from tenantry_operator.metrics import Metrics as OperatorMetrics
 from tests.support.alerts import MONITORING, alerts, metric_names
@@ -42,9 +43,10 @@ def measured(metrics: GeneratorMetrics | OperatorMetrics) -> dict[str, set[str]]
         if isinstance(collector, ProcessCollector):
             found["process_*"] = set[str]()
             continue
-        (family,) = (each for each in collector.describe())
+        (family,) = collector.describe()  # type: ignore[attr-defined]
         name = family.name + ("_total" if family.type == "counter" else "")
-        found[name] = set(getattr(collector, "_labelnames", None) or getattr(collector, "_labels", ()))
+        labels = collector._labels if isinstance(collector, Asked) else collector._labelnames  # type: ignore[attr-defined]
+        found[name] = set(labels)
     return found
 
 
