@@ -126,11 +126,18 @@ async def test_a_generator_that_is_well_raises_none(generator: Generator, fires:
 
 
 async def test_postgres_is_stopped(generator: Generator, postgres: Postgres, fires: Fires) -> None:
+    await shows(
+        generator,
+        *("tenantry_postgres_listening 1.0", "tenantry_postgres_connections_total 1.0"),
+        "tenantry_postgres_failures_total 0.0",
+    )
     postgres.stop()
     try:
-        down = await shows(generator, 'tenantry_source_up{source="postgres"} 0.0')
+        down = await shows(generator, 'tenantry_source_up{source="postgres"} 0.0', "tenantry_postgres_listening 0.0")
+        assert "tenantry_postgres_failures_total 0.0" not in down
     finally:
         await postgres.start()
+    await shows(generator, "tenantry_postgres_listening 1.0", "tenantry_postgres_connections_total 2.0")
     assert fires([down], hold=A_WHILE) == {"TenantrySourceDown"}
 
 
