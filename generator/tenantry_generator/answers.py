@@ -86,7 +86,13 @@ class Answers:
         snapshot = self._publisher.current()
         elements = snapshot.elements(self._binding.bind(query), views)
         receipt = Receipt(
-            applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
+            applicationset,
+            query.key,
+            query.of_tenants.key,
+            snapshot.revision,
+            self._publisher.now(),
+            elements,
+            self._publisher.membership.revision,
         )
         return Reply(Body([snapshot.encode(elements)]), partial(self.received.note, receipt))
 
