@@ -87,7 +87,13 @@ class Answers:
         snapshot = self._publisher.current()
         elements = snapshot.elements(self._binding.bind(query), views)
         receipt = Receipt(
-            applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
+            applicationset,
+            query.key,
+            query.of_tenants.key,
+            snapshot.revision,
+            self._publisher.now(),
+            elements,
+            self._publisher.membership.revision,
         )
         if found is not None and found[0].plain and [use.selector for use in found[0].uses] == [None]:
             self._metrics.set_elements(applicationset, len(elements))

@@ -212,7 +212,10 @@ async def _say_what_failed(request: web.Request, handler: Handler) -> web.Stream
             request.app[_METRICS].auth_failures.labels(error.kind).inc()
         return _json(error.status, encode_message(str(error)), error.headers)
     except NotReady as error:
-        return _json(503, encode_message(str(error)))
+        response = _json(503, encode_message(str(error)))
+        if request.app[_WHY_NOT]():
+            response.force_close()  # or the next request came over this connection, past the Service, here again
+        return response
     except web.HTTPMethodNotAllowed as error:
         message = f"{request.path} is asked with {', '.join(sorted(error.allowed_methods))}"
         return _json(405, encode_message(message), {"Allow": error.headers["Allow"]})
@@ -239,6 +242,7 @@ class _Answer(web.Response):
         if why := self._why_not():
             self.set_status(503)
             self.body = encode_message(why)
+            self.force_close()
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -95,6 +95,23 @@ class Metrics:
             ("applicationset",),
             registry=registry,
         )
+        self.pushes = Counter(
+            "tenantry_push_total",
+            "Tries to annotate an ApplicationSet so that it asks at once, by result.",
+            ("result",),
+            registry=registry,
+        )
+        self.push_pending = Gauge(
+            "tenantry_push_pending",
+            "ApplicationSets that have not fetched a change of their answer.",
+            registry=registry,
+        )
+        self.push_delivery = Histogram(
+            "tenantry_push_delivery_seconds",
+            "Time from a change being served to the answer that has it being fetched.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            registry=registry,
+        )
         self._applicationsets: set[str] = set()
         self._add_answers(registry)
         self._add_sources(registry)
