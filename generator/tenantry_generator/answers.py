@@ -24,6 +24,7 @@ from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import Query
 from tenantry_generator.received import Receipt, Received, Reply
+from tenantry_generator.scope import scoped_uses
 from tenantry_generator.views import View, make_view, matches, shown, view_id
 
 __all__ = ["HOLDS", "Answers"]
@@ -77,7 +78,7 @@ class Answers:
         if not applicationset:
             _require_tenants(self._publisher.membership)
             return Reply(Body([snapshot.answer(bound)]), lambda: None)
-        found = self._directory.find(applicationset)
+        found = self._find(request)
         self._check(applicationset, bound, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         await self._make_known(applicationset, wanted, found)
@@ -89,6 +90,11 @@ class Answers:
             applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
         )
         return Reply(Body([snapshot.encode(elements)]), partial(self.received.note, receipt))
+
+    def _find(self, request: Request) -> tuple[ApplicationSet, Sequence[Use]] | None:
+        """Return the ApplicationSet with what its generators ask for by the token of this request."""
+        found = self._directory.find(request.applicationset)
+        return None if found is None else (found[0], scoped_uses(found[1], request.scope))
 
     def look(
         self, applicationset: str, parameters: Mapping[str, Any], found: tuple[ApplicationSet, Sequence[Use]] | None
@@ -170,7 +176,7 @@ class Answers:
 
     def _ids(self, applicationset: str, uses: Sequence[Use]) -> frozenset[str] | None:
         """Return the ids of all views that the ApplicationSet can ask for; None when some can't be told beforehand."""
-        if any(use.parameters is None for use in uses):
+        if any(use.parameters is None for use in uses) or not _one_token(uses):
             return None
         asked = [use for use in uses if self._key(use) is not None]
         return frozenset(view_id(applicationset, self._parse(use.parameters or {}), use.selector) for use in asked)
@@ -217,10 +223,11 @@ class Answers:
     def _contact(self, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
         """Return how many Applications there are and how many elements all its generators would now get.
 
-        Where that can't be told, among other generators or within a matrix, the elements of this answer stand for it.
+        Where that can't be told, among other generators, within a matrix or with several tokens, the elements of this
+        answer stand for it.
         """
         asked = [use for use in uses if self._key(use) is not None]
-        if found.plain and len(asked) == len(found.uses):
+        if found.plain and len(asked) == len(found.uses) and _one_token(uses):
             elements = sum(
                 self._count(found.name, self._binding.bind(self._parse(use.parameters or {})), use.selector)
                 for use in asked
@@ -234,6 +241,11 @@ class Answers:
         view = membership.views.get(view_id(applicationset, query, selector))
         tenants = matches(query, selector, membership.merged.rows)
         return len(query.shaped(shown(tenants, [] if view is None else [view])))
+
+
+def _one_token(uses: Sequence[Use]) -> bool:
+    """Whether they ask with one token: each ConfigMap names one, and what that is bound to shows when it is used."""
+    return len({use.config_map for use in uses}) <= 1
 
 
 def _require_tenants(membership: Membership) -> None:

@@ -88,7 +88,19 @@ class Metrics:
             ("applicationset",),
             registry=registry,
         )
+        self.connections_ended = Counter(
+            "tenantry_connections_ended_total",
+            "Connections that a limit ended: for a header or a reader that took too long, or for want of room.",
+            ("reason",),
+            registry=registry,
+        )
+        self.tls_pair_refused = Gauge(
+            "tenantry_tls_pair_refused",
+            "1 while what is in TENANTRY_TLS_DIR can't be used, and the pair before it still is.",
+            registry=registry,
+        )
         self._applicationsets: set[str] = set()
+        self._counters: dict[tuple[str, int], Counter] = {}
 
     def set_holds(self, membership: Membership) -> None:
         """Show what is held now, by set; a set without a hold has no line, but for the sources."""
@@ -117,7 +129,11 @@ class Metrics:
                 applicationset = "other"
             else:
                 self._applicationsets.add(applicationset)
-        self._requests.labels(applicationset=applicationset, code=str(code)).inc()
+        counter = self._counters.get((applicationset, code))
+        if counter is None:
+            counter = self._requests.labels(applicationset=applicationset, code=str(code))
+            self._counters[applicationset, code] = counter
+        counter.inc()
         self._duration.observe(seconds)
 
     def render(self) -> bytes:

@@ -1,0 +1,135 @@
+"""What goes out: an answer with one prepared header and its exact length, or JSON with a `message`.
+
+Answers are most of what this process does. So header and body go out together where they are short, and where they are
+long without a copy of them for each client, as fast as it reads and no faster.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from functools import lru_cache
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from tenantry.telemetry import get_logger
+from tenantry_generator.body import Body
+from tenantry_generator.contract import encode_message
+from tenantry_generator.errors import NotReady, Refused
+
+__all__ = ["Answer", "json_response", "refusal"]
+
+log = get_logger(__name__)
+
+_TOGETHER = 64 * 1024
+"""Bytes up to which a copy is cheaper than one more system call."""
+_CHUNK = 256 * 1024
+"""Bytes that are handed over at once, and what a client that reads slowly keeps in memory."""
+
+
+class Answer(web.StreamResponse):
+    """A 200 that looks once more, right before its first byte, whether this replica may still give it.
+
+    The process may have been stopped since, for longer than its Lease lasts. `sent` is called once all of it has been
+    handed to the network, `done` whatever becomes of it.
+    """
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        body: Body,
+        *,
+        gzipped: bool,
+        why_not: Callable[[], str],
+        sent: Callable[[], None],
+        done: Callable[[], None],
+    ) -> None:
+        super().__init__(status=200)
+        self._request = request
+        self._whole = body
+        self._gzipped = gzipped
+        self._why_not = why_not
+        self._sent = sent
+        self._done = done
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays for the next request."""
+        return self._request.keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if why := self._why_not():
+            self.set_status(503)
+            self._whole, self._gzipped = Body([encode_message(why)]), False
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        try:
+            await self._write(self._request.writer)
+        finally:
+            self._done()
+        if self.status == 200:
+            self._sent()
+
+    async def _write(self, writer: AbstractStreamWriter) -> None:
+        body = self._whole
+        header = b"%sContent-Length: %d\r\nDate: %s\r\n%s\r\n" % (
+            _START[self.status, self._gzipped],
+            body.length,
+            _date(int(time.time())),
+            _connection(self._request),
+        )
+        if body.length <= _TOGETHER:
+            await writer.write(b"".join((header, *body.parts)))
+        else:
+            await writer.write(header)
+            for chunk in _chunks(body):
+                await writer.write(chunk)
+        await writer.drain()
+        if self._request.transport is None:
+            raise ConnectionResetError("the client went, or a limit ended the connection, before it had everything")
+
+
+_START = {
+    (status, gzipped): (
+        f"HTTP/1.1 {line}\r\nContent-Type: application/json\r\nVary: Accept-Encoding\r\n"
+        + ("Content-Encoding: gzip\r\n" if gzipped else "")
+    ).encode()
+    for status, line in ((200, "200 OK"), (503, "503 Service Unavailable"))
+    for gzipped in (False, True)
+}
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
+def _connection(request: web.BaseRequest) -> bytes:
+    if not request.keep_alive:
+        return b"Connection: close\r\n"
+    return b"" if request.version >= (1, 1) else b"Connection: keep-alive\r\n"
+
+
+def _chunks(body: Body) -> Iterator[memoryview]:
+    for part in body.parts:
+        view = memoryview(part)
+        for start in range(0, len(part), _CHUNK):
+            yield view[start : start + _CHUNK]
+
+
+def json_response(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a short answer."""
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def refusal(error: Exception, path: str) -> web.Response:
+    """Return what the request for `path` that raised `error` is answered with. Called where it was caught."""
+    match error:
+        case Refused():
+            return json_response(error.status, encode_message(str(error)), error.headers)
+        case NotReady():
+            return json_response(503, encode_message(str(error)))
+        case _:
+            log.exception("answering failed unexpectedly", path=path)
+            return json_response(500, encode_message("internal error; the generator's log has the details"))
