@@ -76,7 +76,8 @@ class Certificates:
     def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*(self._directory / name for name in _FILES), password=_no_password)
+        certificate, key = (self._directory / name for name in _FILES)
+        context.load_cert_chain(certificate, key, password=_no_password)
         return context
 
     def _fingerprint(self) -> _Fingerprint:
