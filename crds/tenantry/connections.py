@@ -55,7 +55,7 @@ class _Waits(Enum):
 class _Connection(web.RequestHandler):
     """One connection, and since when it waits for what. `trusted` once a request has shown a valid token."""
 
-    __slots__ = ("_connections", "_since", "_socket", "_state", "trusted")
+    __slots__ = ("_connections", "_paused_reading", "_since", "_socket", "_state", "trusted")
 
     def __init__(self, connections: "Connections", server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -68,6 +68,7 @@ class _Connection(web.RequestHandler):
         )
         self._connections = connections
         self._socket: asyncio.BaseTransport | None = None
+        self._paused_reading = False
         self.trusted = False
         self._wait_for(_Waits.HEADER)
 
@@ -81,9 +82,19 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is _Waits.NEXT:
+        if data and self._state is _Waits.NEXT:
             self._wait_for(_Waits.HEADER)
         super().data_received(data)
+
+    def pause_reading(self) -> None:
+        self._paused_reading = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # Called for each body that is read, and costs as much as parsing a header does.
+        if self._paused_reading:
+            self._paused_reading = False
+            super().resume_reading(resume_parser)
 
     def handling(self) -> None:
         """The header is there, and a handler has begun."""
@@ -126,7 +137,7 @@ class _Connection(web.RequestHandler):
             self._socket.abort()
 
     def _wait_for(self, state: _Waits) -> None:
-        self._state, self._since = state, self._loop.time()
+        self._state, self._since = state, self._connections.now
 
 
 class Connections:
@@ -137,6 +148,7 @@ class Connections:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._on_ended = on_ended
+        self.now = self._loop.time()  # as of the last sweep: exact enough, and four looks at a clock less a request
         # The oldest first.
         self._strangers: dict[_Connection, None] = {}
         self._trusted: dict[_Connection, None] = {}
@@ -169,9 +181,9 @@ class Connections:
         """End, for ever, those that have waited too long."""
         while True:
             await asyncio.sleep(_SWEEP)
-            now = self._loop.time()
+            self.now = self._loop.time()
             for connection in (*self._strangers, *self._trusted):
-                if why := connection.overdue(now, self.limits):
+                if why := connection.overdue(self.now, self.limits):
                     self._end(connection, why)
 
     def _end(self, connection: _Connection, why: Ended) -> None:

@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tenantry.errors import SettingsError
@@ -83,9 +84,8 @@ class Tokens:
 
         Refused: they are not one with a valid token.
         """
-        scheme, _, token = headers[0].strip().partition(" ") if len(headers) == 1 else ("", "", "")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        scheme, token, given = _read(headers[0]) if len(headers) == 1 else ("", "", b"")
+        if scheme != "bearer" or not token:
             raise Refused(401, "the request needs one header: Authorization: Bearer TOKEN", headers=_CHALLENGE)
         if token.startswith("$"):
             message = (
@@ -94,7 +94,6 @@ class Tokens:
             )
             raise Refused(401, message, headers=_CHALLENGE)
         self._refresh()
-        given = _digest(token)
         tokens = (*self._literal, *self._from_files)
         known = [caller for caller, digest in tokens if hmac.compare_digest(digest, given)]
         if not known:
@@ -126,6 +125,14 @@ class Tokens:
         if complaint != self._complaint:
             log.warning("no new tokens; the last ones stay valid", directory=str(self._directory), reason=complaint)
         self._complaint = complaint
+
+
+@lru_cache(maxsize=16)
+def _read(header: str) -> tuple[str, str, bytes]:
+    """Return the scheme, the token and its digest; Argo CD sends the same for as long as it is valid."""
+    scheme, _, token = header.strip().partition(" ")
+    token = token.strip()
+    return scheme.lower(), token, _digest(token)
 
 
 def _digest(token: str) -> bytes:

@@ -12,6 +12,7 @@ from aiohttp import web
 from tenantry.connections import Handler, trust
 from tenantry_generator.auth import Tokens
 from tenantry_generator.body import Body
+from tenantry_generator.by_then import by_then
 from tenantry_generator.contract import BODY_LIMIT, Request, accepts_gzip, parse_request
 from tenantry_generator.errors import NotReady, Refused
 from tenantry_generator.metrics import Metrics
@@ -19,6 +20,7 @@ from tenantry_generator.received import Reply
 from tenantry_generator.responses import Answer, refusal
 from tenantry_generator.scope import within
 from tenantry_generator.selector import EVERYTHING
+from tenantry_generator.turns import Turns
 
 __all__ = ["GETPARAMS", "Getparams", "read_body", "require_role"]
 
@@ -50,8 +52,7 @@ class Getparams:
         self._tokens = tokens
         self._metrics = metrics
         self._why_not = why_not
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._waiting = 0
+        self._turns = Turns(_AT_ONCE, waiting=_WAITING)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; whatever happens, with a whole answer or with one that is no success."""
@@ -84,14 +85,7 @@ class Getparams:
 
     async def _in_turn(self, request: web.BaseRequest, asked: Request) -> Answer:
         try:
-            async with asyncio.timeout(_ANSWER_DEADLINE):
-                await self._take_turn()
-                try:
-                    reply = await self._answer(asked)
-                    body = await _encoded(reply.body, request)
-                except BaseException:
-                    self._turns.release()
-                    raise
+            reply, body = await by_then(self._reply(request, asked), seconds=_ANSWER_DEADLINE)
         except TimeoutError:
             raise NotReady(f"the answer was not ready within {_ANSWER_DEADLINE:.0f} seconds") from None
         return Answer(
@@ -100,20 +94,19 @@ class Getparams:
             gzipped=body is not reply.body,
             why_not=self._why_not,
             sent=reply.sent,
-            done=self._turns.release,
+            done=self._turns.give_back,
         )
 
-    async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
-        if self._waiting >= _WAITING:
-            raise NotReady("too many requests wait for an answer already; fewer ApplicationSets should ask at once")
-        self._waiting += 1
+    async def _reply(self, request: web.BaseRequest, asked: Request) -> tuple[Reply, Body]:
+        """Return the reply and its body as the client takes it, with a turn that is to be given back."""
+        if not self._turns.take():
+            await self._turns.wait()
         try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
+            reply = await self._answer(asked)
+            return reply, await _encoded(reply.body, request)
+        except BaseException:
+            self._turns.give_back()
+            raise
 
 
 def require_role(why_not: Callable[[], str]) -> None:
@@ -128,7 +121,7 @@ async def read_body(request: web.BaseRequest) -> bytes:
         raise Refused(415, "the body must not be compressed")
     try:
         if request.content.is_eof():
-            return await request.read()
+            return request.content.read_nowait()
         async with asyncio.timeout(_BODY_DEADLINE):
             return await request.read()
     except TimeoutError:

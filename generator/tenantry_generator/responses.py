@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -73,11 +74,9 @@ class Answer(web.StreamResponse):
 
     async def _write(self, writer: AbstractStreamWriter) -> None:
         body = self._whole
-        header = b"%sContent-Length: %d\r\nDate: %s\r\n%s\r\n" % (
-            _START[self.status, self._gzipped],
-            body.length,
-            _date(int(time.time())),
-            _connection(self._request),
+        request = self._request
+        header = _header(
+            self.status, self._gzipped, body.length, request.keep_alive, request.version >= (1, 1), int(time.time())
         )
         if body.length <= _TOGETHER:
             await writer.write(b"".join((header, *body.parts)))
@@ -86,29 +85,23 @@ class Answer(web.StreamResponse):
             for chunk in _chunks(body):
                 await writer.write(chunk)
         await writer.drain()
-        if self._request.transport is None:
+        if request.transport is None:
             raise ConnectionResetError("the client went, or a limit ended the connection, before it had everything")
 
 
-_START = {
-    (status, gzipped): (
-        f"HTTP/1.1 {line}\r\nContent-Type: application/json\r\nVary: Accept-Encoding\r\n"
-        + ("Content-Encoding: gzip\r\n" if gzipped else "")
+@lru_cache(maxsize=64)
+def _header(status: int, gzipped: bool, length: int, keep_alive: bool, modern: bool, second: int) -> bytes:
+    connection = ("" if modern else "Connection: keep-alive\r\n") if keep_alive else "Connection: close\r\n"
+    encoding = "Content-Encoding: gzip\r\n" if gzipped else ""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        "Content-Type: application/json\r\n"
+        f"{encoding}"
+        "Vary: Accept-Encoding\r\n"
+        f"Content-Length: {length}\r\n"
+        f"Date: {formatdate(second, usegmt=True)}\r\n"
+        f"{connection}\r\n"
     ).encode()
-    for status, line in ((200, "200 OK"), (503, "503 Service Unavailable"))
-    for gzipped in (False, True)
-}
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
-
-
-def _connection(request: web.BaseRequest) -> bytes:
-    if not request.keep_alive:
-        return b"Connection: close\r\n"
-    return b"" if request.version >= (1, 1) else b"Connection: keep-alive\r\n"
 
 
 def _chunks(body: Body) -> Iterator[memoryview]:

@@ -1,4 +1,4 @@
-"""Benchmarks of the operator, each beside its peers in the same run; docs/benchmarks.md has figures and conditions.
+"""Benchmarks, each beside its peers in the same run; docs/benchmarks.md has figures and conditions.
 
 make bench                          all but the ten thousand Tenants, with their usual sizes
 make bench ARGS="throughput --tenants 300 --rounds 6"
@@ -10,10 +10,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench import drift, scale, start, throughput
+from tests.bench import answers, drift, scale, start, throughput
 
-_TOPICS = ("throughput", "start", "drift", "scale")
-_SIZES: dict[str, tuple[int, ...]] = {"throughput": (300, 1000), "start": (5000,), "drift": (50,), "scale": (10_000,)}
+_TOPICS = ("throughput", "start", "drift", "scale", "answers")
+_SIZES: dict[str, tuple[int, ...]] = {
+    "throughput": (300, 1000),
+    "start": (5000,),
+    "drift": (50,),
+    "scale": (10_000,),
+    "answers": (10, 1_000, 10_000, 100_000),
+}
 
 
 def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, Any, None]:
@@ -22,6 +28,8 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
             return throughput.measure(tenants, rounds)
         case "start":
             return start.measure(tenants, rounds)
+        case "answers":
+            return answers.measure(tenants, rounds)
         case "drift":
             return drift.measure(tenants, changes=400)
         case _:
@@ -31,7 +39,9 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
 def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift"])
+    parser.add_argument(
+        "topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift", "answers"]
+    )
     parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=600, help="seconds in which scale looks for writes")
