@@ -18,6 +18,9 @@ __all__ = ["Connections", "Ended", "Handler", "Limits", "trust", "watched"]
 _SWEEP = 0.5
 """Seconds between two looks at every connection; a deadline may be late by as much."""
 
+_BUFFERED = 1024 * 1024
+"""Bytes that may wait for a client that has shown a valid token; with asyncio's 64 KiB a long answer goes by jerks."""
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -114,6 +117,8 @@ class _Connection(web.RequestHandler):
         if not self.trusted:
             self.trusted = True
             self._connections.promote(self)
+            if isinstance(self._socket, asyncio.Transport):
+                self._socket.set_write_buffer_limits(high=_BUFFERED, low=_BUFFERED // 4)
 
     @property
     def dispensable(self) -> bool:

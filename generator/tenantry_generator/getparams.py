@@ -62,7 +62,11 @@ class Getparams:
             headers = request.headers
             caller = self._tokens.check(headers.getall("Authorization", []))
             trust(request)
-            asked = parse_request(await read_body(request), headers.get("Content-Type"))
+            if request.content.is_eof() and "Content-Encoding" not in headers:
+                body = request.content.read_nowait()
+            else:
+                body = await read_body(request)
+            asked = parse_request(body, headers.get("Content-Type"))
             applicationset = asked.applicationset
             if caller.scope is not EVERYTHING:
                 asked = within(asked, caller.scope)
@@ -120,8 +124,6 @@ async def read_body(request: web.BaseRequest) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "the body must not be compressed")
     try:
-        if request.content.is_eof():
-            return request.content.read_nowait()
         async with asyncio.timeout(_BODY_DEADLINE):
             return await request.read()
     except TimeoutError:
