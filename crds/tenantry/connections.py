@@ -32,7 +32,7 @@ class Limits:
     Go does not send a POST again. `linger` is for the rest of a body that nobody wants.
     """
 
-    connections: int = 512
+    connections: int = 1024
     header: float = 5.0
     write: float = 30.0
     idle: float = 120.0

@@ -10,15 +10,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench import answers, drift, scale, start, throughput
+from tests.bench import abuse, answers, drift, scale, start, throughput
 
-_TOPICS = ("throughput", "start", "drift", "scale", "answers")
+_TOPICS = ("throughput", "start", "drift", "scale", "answers", "abuse")
 _SIZES: dict[str, tuple[int, ...]] = {
     "throughput": (300, 1000),
     "start": (5000,),
     "drift": (50,),
     "scale": (10_000,),
     "answers": (10, 1_000, 10_000, 100_000),
+    "abuse": (1_000,),
 }
 
 
@@ -30,6 +31,8 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
             return start.measure(tenants, rounds)
         case "answers":
             return answers.measure(tenants, rounds)
+        case "abuse":
+            return abuse.measure(tenants)
         case "drift":
             return drift.measure(tenants, changes=400)
         case _:
@@ -40,7 +43,7 @@ def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift", "answers"]
+        "topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift", "answers", "abuse"]
     )
     parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
     parser.add_argument("--rounds", type=int, default=3)
