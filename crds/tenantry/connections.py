@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 __all__ = ["Connections", "Ended", "Handler", "Limits", "trust", "watched"]
 
@@ -58,7 +58,7 @@ class _Waits(Enum):
 class _Connection(web.RequestHandler):
     """One connection, and since when it waits for what. `trusted` once a request has shown a valid token."""
 
-    __slots__ = ("_connections", "_paused_reading", "_since", "_socket", "_state", "trusted")
+    __slots__ = ("_connections", "_content", "_paused_reading", "_since", "_socket", "_state", "trusted")
 
     def __init__(self, connections: "Connections", server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -71,6 +71,7 @@ class _Connection(web.RequestHandler):
         )
         self._connections = connections
         self._socket: asyncio.BaseTransport | None = None
+        self._content: StreamReader | None = None
         self._paused_reading = False
         self.trusted = False
         self._wait_for(_Waits.HEADER)
@@ -85,7 +86,8 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if data and self._state is _Waits.NEXT:
+        # What still comes of a body that nobody wanted is no header.
+        if self._state is _Waits.NEXT and (self._content is None or self._content.is_eof()):
             self._wait_for(_Waits.HEADER)
         super().data_received(data)
 
@@ -107,6 +109,7 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         self._wait_for(_Waits.READER)
+        self._content = request.content
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

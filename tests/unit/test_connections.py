@@ -1,6 +1,7 @@
 """Connections that cost more than they may, on real sockets: who is ended when, and who keeps being answered."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -25,8 +26,8 @@ class Server:
         self.opened: list[asyncio.StreamWriter] = []
         self.release = asyncio.Event()
 
-    async def connect(self, *, sends: bytes = b"") -> Streams:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, *, sends: bytes = b"", limit: int = 65536) -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=limit)
         self.opened.append(writer)
         writer.write(sends)
         return reader, writer
@@ -64,8 +65,15 @@ async def server(limits: Limits) -> AsyncIterator[Server]:
         await running.release.wait()
         return web.Response(text="done")
 
+    async def rest(request: web.Request) -> web.Response:
+        """Answer with what the kernel doesn't take, and what may wait for a trusted client."""
+        trust(request)
+        assert request.transport is not None
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return web.Response(body=bytes(900_000))
+
     app = web.Application()
-    for path, handler in (("/ok", ok), ("/known", known), ("/large", large), ("/busy", busy)):
+    for path, handler in (("/ok", ok), ("/known", known), ("/large", large), ("/busy", busy), ("/rest", rest)):
         app.router.add_route("*", path, handler)
     runner = web.AppRunner(app, shutdown_timeout=1)
     try:
@@ -147,6 +155,24 @@ async def test_a_body_that_nobody_wants_holds_no_connection() -> None:
     async with server(Limits(linger=0.5)) as running:
         streams = await running.connect(sends=b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         assert (await ended(streams)).endswith(b"ok")
+
+
+async def test_a_long_body_that_nobody_wanted_is_no_header() -> None:
+    async with server(Limits(header=0.5)) as running:
+        streams = await running.connect()
+        body = b"x" * 300_000
+        head = f"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        assert await running.ask(streams, head + body[:150_000]) == b"ok"
+        streams[1].write(body[150_000:])
+        await asyncio.sleep(1.5)
+        assert await running.ask(streams) == b"ok"
+        assert running.ended == []
+
+
+async def test_a_closed_connection_does_not_wait_for_ever_for_its_client_to_read_the_rest() -> None:
+    async with server(Limits(write=1.0)) as running:
+        await running.connect(sends=b"GET /rest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", limit=1024)
+        await eventually(shows(running, Ended.WRITE), within=5, what="the reader is ended")
 
 
 async def test_beyond_the_limit_the_oldest_idle_stranger_gives_way() -> None:

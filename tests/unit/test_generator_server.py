@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tenantry.connections import Ended, Limits
 from tenantry.serving import serving
-from tenantry_generator import getparams
+from tenantry_generator import getparams, responses
 from tenantry_generator.app import GETPARAMS, before_routing
 from tenantry_generator.auth import Tokens
 from tenantry_generator.body import Body
@@ -152,9 +152,11 @@ async def test_an_answer_of_many_megabytes_arrives_whole_in_parts_of_any_size(
     assert (await server.ask())[2] == b"".join(parts)
 
 
+@pytest.mark.parametrize("chunk", [responses._CHUNK, 2 * LARGE])
 async def test_a_client_that_stops_reading_is_ended_and_has_received_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
+    monkeypatch.setattr(responses, "_CHUNK", chunk)
     sent = reply(server, monkeypatch, Body([bytes(LARGE)]))
     for _ in range(20):  # more than may be answered at once: each gives its turn back
         (await server.connect(limit=1024)).send()
