@@ -97,13 +97,17 @@ async def test_only_a_child_that_others_changed_or_took_counts_as_drift(tmp_path
     told: list[str] = []
     async with scripted(tmp_path) as (_, kube):
         caches = Caches(
-            kube, on_tenant=told.append, on_class=lambda: None, on_usage=lambda name: told.append(f"~{name}")
+            kube,
+            on_tenant=told.append,
+            on_gone=told.append,
+            on_all=lambda: None,
+            on_usage=lambda name: told.append(f"~{name}"),
         )
         caches.namespaces("acme", frozenset({"acme"}))
         assert caches.last_digest("acme", key) == ""
         caches.absorb("acme", stored(live))
         assert caches.last_digest("acme", key) == found.digest
-        quotas = caches._children["ResourceQuota"]
+        quotas = caches._by_kind["ResourceQuota"]
         used = {**stored(live), "status": {"used": {"pods": "2"}}}
         used["metadata"]["resourceVersion"] = "6"
         quotas.absorb(used)
