@@ -226,6 +226,19 @@ async def test_many_are_written_slowly_after_a_burst(tmp_path: Path) -> None:
         assert loop.time() - began >= 10 / 20.0 - 0.06
 
 
+async def test_while_tenants_wait_events_come_one_by_one(tmp_path: Path) -> None:
+    busy = True
+    async with recording(tmp_path, rate=1000.0, busy=lambda: busy, give_way=0.2) as (recorder, _, api):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(20):
+            recorder.say(entry(f"t{number}"), NOTE)
+        await eventually(lambda: len(api.events) == 3, within=5, what="a few are written all the same")
+        assert loop.time() - began >= 0.6
+        busy = False
+        await eventually(lambda: len(api.events) == 20, within=2, what="the rest is written when nobody waits")
+
+
 async def test_a_long_text_is_cut_to_what_the_api_server_takes(tmp_path: Path) -> None:
     async with recording(tmp_path) as (recorder, _, api):
         recorder.say(entry(), Note("NeedsAttention", "ä" * 2000, warning=True))
