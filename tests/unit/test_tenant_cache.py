@@ -18,7 +18,7 @@ from tenantry_operator.caches import Caches
 from tenantry_operator.entry import entry_of, keep, recall
 from tenantry_operator.events import Recorder
 from tenantry_operator.metrics import Metrics
-from tenantry_operator.plan import refused_plan
+from tenantry_operator.plan import Plan, refused_plan
 from tenantry_operator.queue import Lane, Queue
 from tenantry_operator.reconcile import Reconciler
 from tests.support.background import background
@@ -51,10 +51,10 @@ def settled(name: str, version: int) -> dict[str, Any]:
 class Told:
     """Caches of which only the Tenants run, and what they told."""
 
-    def __init__(self, caches: Caches, api: ScriptedApi) -> None:
+    def __init__(self, caches: Caches, api: ScriptedApi, said: list[str]) -> None:
         self.caches = caches
         self.api = api
-        self.said: list[str] = []
+        self.said = said
 
 
 @asynccontextmanager
@@ -68,8 +68,7 @@ async def following(directory: Path) -> AsyncIterator[Told]:
             on_all=lambda: said.append("look at all"),
             on_usage=said.append,
         )
-        told = Told(caches, api)
-        told.said = said
+        told = Told(caches, api, said)
         (cache,) = (each for each in caches.reflectors if each.kind == TENANTS.kind)
         cache._timing = Timing(silence=5, relist=0, first_retry=0.01, last_retry=0.02)
         async with background(cache.run()):
@@ -204,6 +203,29 @@ async def test_no_model_of_a_settled_tenant_outlives_the_look(tmp_path: Path) ->
             assert [dict(query) for query in api.queries if "watch" not in query] == [{"limit": "500"}], "no request"
             assert models_of("only-here") == 0
             assert {type(kept) for kept in cache.items.values()} == {bytes}
+
+
+async def test_a_change_that_comes_during_a_look_is_looked_at_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path) as (api, kube):
+        queue = Queue()
+        reconciler = Reconciler(kube, queue, Recorder(kube, Metrics()))
+        plan = reconciler._plan
+
+        async def interrupted(*arguments: Any) -> Plan:
+            made = await plan(*arguments)
+            queue.add("acme")
+            return made
+
+        monkeypatch.setattr(reconciler, "_plan", interrupted)
+        (cache,) = (each for each in reconciler.caches.reflectors if each.kind == TENANTS.kind)
+        async with background(cache.run()):
+            api.on_list(page(settled("acme", 1), version=5))
+            assert await queue.get() == "acme"
+            await reconciler.reconcile("acme")
+            queue.done("acme")
+            assert len(queue) == 1
 
 
 def models_of(name: str) -> int:
