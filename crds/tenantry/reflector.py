@@ -55,7 +55,8 @@ class Reflector(Generic[T]):
     the cache may be behind, None while the watch is healthy; the items stay as they were last seen. `on_error()` is
     called whenever a list or watch failed, and when all is well again. `on_restored(missing)` is called with what a
     restored API server no longer has, before `on_change` is for each of them. `on_listed()` is called after every
-    complete list, once `items` is what it said. `namespace`: None is all of them.
+    complete list, once `items` is what it said. `namespace`: None is all of them. `regressions` counts the lists that
+    went back in time.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Reflector(Generic[T]):
         self.synced = asyncio.Event()
         self.error: KubeError | None = None
         self.last_activity = asyncio.get_running_loop().time()
+        self.regressions = 0
 
     async def run(self) -> None:
         """List and watch for ever; every failure is waited out and shown in `error`."""
@@ -189,6 +191,7 @@ class Reflector(Generic[T]):
     def _check_age(self, seen: int) -> None:
         """Raise Unavailable for a list that is older than what was seen, but for the last of enough in a row."""
         self._older_lists = self._older_lists + 1 if seen < self._seen else 0
+        self.regressions += seen < self._seen
         if 0 < self._older_lists < _CERTAIN:
             raise Unavailable(
                 f"LIST {self._resource.plural}: refused, its resourceVersion is lower than one seen before; "

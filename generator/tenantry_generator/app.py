@@ -26,10 +26,10 @@ from tenantry_generator.contract import (
     parse_acknowledgement,
     parse_request,
 )
-from tenantry_generator.errors import NotReady, Refused
+from tenantry_generator.errors import BadToken, NotReady, Refused
 from tenantry_generator.events import Announce
 from tenantry_generator.inspecting import add_inspection
-from tenantry_generator.metrics import Metrics
+from tenantry_generator.metrics import Metrics, Outcome
 from tenantry_generator.openapi import OPENAPI, load_openapi
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.received import Reply
@@ -190,7 +190,17 @@ async def _measure(request: web.Request, handler: Handler) -> web.StreamResponse
     if request.path == GETPARAMS:
         label = request.get(_APPLICATIONSET, "")
         request.app[_METRICS].count_request(label, response.status, time.perf_counter() - started)
+        size = response.content_length if response.status == 200 else None
+        request.app[_METRICS].count_answer(_outcome(response.status, request.app[_PUBLISHER]), size)
     return response
+
+
+def _outcome(status: int, publisher: Publisher) -> Outcome:
+    if status != 200:
+        return "refused"
+    if publisher.unread:
+        return "recorded"
+    return "fresh" if publisher.all_sure and publisher.problem is None else "last_good"
 
 
 @web.middleware
@@ -198,9 +208,14 @@ async def _say_what_failed(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except Refused as error:
+        if isinstance(error, BadToken):
+            request.app[_METRICS].auth_failures.labels(error.kind).inc()
         return _json(error.status, encode_message(str(error)), error.headers)
     except NotReady as error:
-        return _json(503, encode_message(str(error)))
+        response = _json(503, encode_message(str(error)))
+        if request.app[_WHY_NOT]():
+            response.force_close()  # or the next request came over this connection, past the Service, here again
+        return response
     except web.HTTPMethodNotAllowed as error:
         message = f"{request.path} is asked with {', '.join(sorted(error.allowed_methods))}"
         return _json(405, encode_message(message), {"Allow": error.headers["Allow"]})
@@ -227,6 +242,7 @@ class _Answer(web.Response):
         if why := self._why_not():
             self.set_status(503)
             self.body = encode_message(why)
+            self.force_close()
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:

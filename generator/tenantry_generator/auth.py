@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tenantry.errors import SettingsError
 from tenantry.telemetry import get_logger
-from tenantry_generator.errors import Refused
+from tenantry_generator.errors import BadToken
 from tenantry_generator.settings import usable_token
 
 __all__ = ["Tokens"]
@@ -60,24 +60,26 @@ class Tokens:
     def check(self, headers: list[str]) -> str:
         """Return the name of the token, that of its file, in `headers`, the request's Authorization headers.
 
-        Refused: they are not one with a valid token.
+        BadToken: they are not one with a valid token.
         """
         scheme, _, token = headers[0].strip().partition(" ") if len(headers) == 1 else ("", "", "")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
-            raise Refused(401, "the request needs one header: Authorization: Bearer TOKEN", headers=_CHALLENGE)
+            raise BadToken(
+                "missing", 401, "the request needs one header: Authorization: Bearer TOKEN", headers=_CHALLENGE
+            )
         if token.startswith("$"):
             message = (
                 "the token starts with '$': Argo CD could not resolve it; check that the Secret and the key that "
                 "the plugin's ConfigMap names under `token` exist in Argo CD's namespace"
             )
-            raise Refused(401, message, headers=_CHALLENGE)
+            raise BadToken("unresolved", 401, message, headers=_CHALLENGE)
         self._refresh()
         given = _digest(token)
         tokens: tuple[tuple[str, bytes], ...] = (*self._literal, *self._from_files)
         known = [name for name, digest in tokens if hmac.compare_digest(digest, given)]
         if not known:
-            raise Refused(403, "the token is not valid")
+            raise BadToken("unknown", 403, "the token is not valid")
         return known[0]
 
     def _refresh(self) -> None:

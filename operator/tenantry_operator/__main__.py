@@ -78,6 +78,7 @@ async def _run(settings: Settings) -> None:
             identity = process_identity(settings.bind)
             elector = Elector(lease_kube, namespace=settings.lease_namespace, name=LEASE, identity=identity)
             metrics.watch_lease(LEASE, lambda: elector.valid)
+            metrics.api.watch(lease_kube)
             if await acquired(elector, stop):
                 log.info("starting", server=kube.server, version=version("tenantry"), identity=identity)
                 async with elector.holding(end_at_once):

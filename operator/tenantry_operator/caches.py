@@ -4,7 +4,7 @@ One Reflector a kind. Each object of ours is indexed by its tenant, so that a lo
 thousand others as with none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,7 @@ from tenantry.telemetry import get_logger
 from tenantry_operator.children import child, namespace
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
-from tenantry_operator.entry import Entry, keep, recall
+from tenantry_operator.entry import Entry, Kept, keep, recall
 from tenantry_operator.projects import ProjectCache
 from tenantry_operator.waiting import Waiting
 
@@ -106,6 +106,14 @@ class Caches:
         """Return the names of all Tenants."""
         return [name for _, name in self._tenants.items]
 
+    def phases(self) -> Mapping[str, int]:
+        """Return how many Tenants are in each phase."""
+        return Counter(kept.phase for kept in self._tenants.items.values())
+
+    def ready(self) -> Mapping[str, int]:
+        """Return how many Tenants have each status of the condition Ready."""
+        return Counter(kept.ready for kept in self._tenants.items.values())
+
     def has(self, tenant: str) -> bool:
         """Whether there is such a Tenant."""
         return ("", tenant) in self._tenants.items
@@ -172,7 +180,7 @@ class Caches:
             if tenant != self._writer:
                 self._on_tenant(tenant)
 
-    def _tenant_changed(self, key: Key, _before: bytes | None, after: bytes | None) -> None:
+    def _tenant_changed(self, key: Key, _before: Kept | None, after: Kept | None) -> None:
         _, name = key
         if after is None:
             self._on_gone(name)

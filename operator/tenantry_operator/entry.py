@@ -4,6 +4,7 @@ A Tenant that is settled is looked at every ten minutes. A model of it, kept for
 the memory of its JSON, and the collector of garbage would walk through it over and over.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ from tenantry.errors import InvalidTenant
 from tenantry.jsontext import dump_json, load_json, to_keep
 from tenantry.model import Tenant, parse_tenant
 
-__all__ = ["Entry", "entry_of", "keep", "recall"]
+__all__ = ["Entry", "Kept", "entry_of", "keep", "recall"]
 
 _METADATA = ("name", "uid", "resourceVersion", "generation", "deletionTimestamp", "finalizers")
 _REFUSAL = "refusal"
+_UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class Entry:
     status: Mapping[str, Any]
     tenant: Tenant | None
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A Tenant until it is looked at. `phase` and `ready` are its status', to be counted; Unknown before it has one."""
+
+    json: bytes
+    phase: str
+    ready: str
 
 
 def entry_of(body: Mapping[str, Any]) -> Entry:
@@ -55,8 +66,19 @@ def entry_of(body: Mapping[str, Any]) -> Entry:
     )
 
 
-def keep(body: Mapping[str, Any]) -> bytes:
+def keep(body: Mapping[str, Any]) -> Kept:
     """Return what to remember of a Tenant object until it is looked at."""
+    status = body.get("status") or {}
+    ready = next((each["status"] for each in status.get("conditions") or () if each["type"] == "Ready"), _UNKNOWN)
+    return Kept(_json(body), sys.intern(str(status.get("phase") or _UNKNOWN)), sys.intern(str(ready)))
+
+
+def recall(kept: Kept) -> Entry:
+    """Return the Tenant that was kept."""
+    return entry_of(load_json(kept.json))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
     metadata = {key: body["metadata"][key] for key in _METADATA if key in body["metadata"]}
     kept = {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
     try:
@@ -65,8 +87,3 @@ def keep(body: Mapping[str, Any]) -> bytes:
         # Only what the model refuses as well can be read and not be written: free-form JSON of a thousand levels.
         refusal = entry_of(body).refusal or f'Tenant "{metadata["name"]}" can\'t be used: {error}'
         return to_keep(dump_json({**kept, "spec": {}, _REFUSAL: refusal}))
-
-
-def recall(kept: bytes) -> Entry:
-    """Return the Tenant that `keep` made bytes of."""
-    return entry_of(load_json(kept))

@@ -16,11 +16,19 @@ from tenantry.names import ARGOCD_NAMESPACE, FIELD_MANAGER
 from tenantry.resources import TENANTS
 from tenantry.telemetry import get_logger
 from tenantry_operator import notes
-from tenantry_operator.actions import Action, ApplyChild, DeleteChild, DeleteProject
+from tenantry_operator.actions import (
+    Action,
+    ApplyChild,
+    DeleteChild,
+    DeleteNamespace,
+    DeleteProject,
+    ReleaseNamespace,
+)
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry
 from tenantry_operator.events import Recorder
 from tenantry_operator.execute import execute
+from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
 from tenantry_operator.plan_project import awaited, concerned
 from tenantry_operator.queue import Lane, Queue
@@ -50,8 +58,10 @@ class Reconciler:
         *,
         clock: Callable[[], str] = _now,
         argocd_namespace: str = ARGOCD_NAMESPACE,
+        metrics: Metrics | None = None,
     ) -> None:
         self._kube = kube
+        self._metrics = metrics or Metrics()
         self._queue = queue
         self._events = events
         self._clock = clock
@@ -101,8 +111,23 @@ class Reconciler:
         drift = isinstance(action, ApplyChild) and action.child.digest == self.caches.last_digest(
             entry.name, action.child.key
         )
-        await execute(self._kube, entry, action, self)
+        try:
+            await execute(self._kube, entry, action, self)
+        except Conflict:
+            if isinstance(action, DeleteNamespace | DeleteChild | DeleteProject):
+                self._metrics.count_prevented()
+            raise
+        self._measure(action, drift=drift)
         self._events.say(entry, notes.of_action(action, drift=drift))
+
+    def _measure(self, action: Action, *, drift: bool) -> None:
+        match action:
+            case ApplyChild() if drift:
+                self._metrics.count_repair(action.child.resource.kind)
+            case DeleteNamespace():
+                self._metrics.count_namespace("deleted")
+            case ReleaseNamespace():
+                self._metrics.count_namespace("released")
 
     async def _plan(self, entry: Entry, failures: dict[str, str]) -> Plan:
         if entry.tenant is None:

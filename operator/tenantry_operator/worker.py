@@ -35,7 +35,13 @@ class Worker:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
         self._events = Recorder(kube, metrics, busy=lambda: len(self._queue) > 0)
-        self.reconciler = Reconciler(kube, self._queue, self._events, argocd_namespace=argocd_namespace)
+        self.reconciler = Reconciler(
+            kube, self._queue, self._events, argocd_namespace=argocd_namespace, metrics=metrics
+        )
+        caches = self.reconciler.caches
+        metrics.watch_tenants(phases=caches.phases, ready=caches.ready)
+        # A standby's caches don't run, so they are not deaf.
+        metrics.api.watch(kube, caches=lambda: caches.reflectors if self._tasks else ())
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)

@@ -1,8 +1,9 @@
-"""Benchmarks of the operator, each beside its peers in the same run; docs/benchmarks.md has figures and conditions.
+"""Benchmarks, each beside its peers in the same run where it has some; docs/benchmarks.md has figures and conditions.
 
 make bench                          all but the ten thousand Tenants, with their usual sizes
 make bench ARGS="throughput --tenants 300 --rounds 6"
 make bench ARGS=scale               ten thousand Tenants; some twenty minutes
+make bench ARGS=push                from a change to its Application; --tenants: an ApplicationSet's Applications
 """
 
 import argparse
@@ -10,10 +11,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench import drift, scale, start, throughput
+from tests.bench import drift, push, scale, start, throughput
 
-_TOPICS = ("throughput", "start", "drift", "scale")
-_SIZES: dict[str, tuple[int, ...]] = {"throughput": (300, 1000), "start": (5000,), "drift": (50,), "scale": (10_000,)}
+_SIZES: dict[str, tuple[int, ...]] = {
+    "throughput": (300, 1000),
+    "start": (5000,),
+    "drift": (50,),
+    "push": (50, 1000),
+    "scale": (10_000,),
+}
 
 
 def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, Any, None]:
@@ -24,6 +30,8 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
             return start.measure(tenants, rounds)
         case "drift":
             return drift.measure(tenants, changes=400)
+        case "push":
+            return push.measure(tenants)
         case _:
             return scale.measure(tenants, quiet)
 
@@ -31,7 +39,7 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
 def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift"])
+    parser.add_argument("topics", nargs="*", choices=[*_SIZES, []], default=["throughput", "start", "drift"])
     parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=600, help="seconds in which scale looks for writes")

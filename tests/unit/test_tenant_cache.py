@@ -15,7 +15,7 @@ from tenantry.model import Tenant
 from tenantry.reflector import Timing
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry_operator.caches import Caches
-from tenantry_operator.entry import entry_of, keep, recall
+from tenantry_operator.entry import Kept, entry_of, keep, recall
 from tenantry_operator.events import Recorder
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, refused_plan
@@ -82,8 +82,8 @@ def test_what_is_kept_reads_as_the_object_itself_and_leaves_out_what_no_look_nee
     assert recall(kept) == entry_of(
         {**body, "metadata": {key: value for key, value in body["metadata"].items() if key != "annotations"}}
     )
-    assert b"managedFields" not in kept
-    assert b"last-applied" not in kept
+    assert b"managedFields" not in kept.json
+    assert b"last-applied" not in kept.json
 
 
 def test_a_tenant_being_deleted_and_its_finalizers_are_remembered() -> None:
@@ -202,7 +202,7 @@ async def test_no_model_of_a_settled_tenant_outlives_the_look(tmp_path: Path) ->
             await reconciler.reconcile("only-here")
             assert [dict(query) for query in api.queries if "watch" not in query] == [{"limit": "500"}], "no request"
             assert models_of("only-here") == 0
-            assert {type(kept) for kept in cache.items.values()} == {bytes}
+            assert {type(kept) for kept in cache.items.values()} == {Kept}
 
 
 async def test_a_change_that_comes_during_a_look_is_looked_at_by_another(
