@@ -21,6 +21,7 @@ from tests.support.control_plane import ControlPlane
 from tests.support.identities import Identities, install_identities, refusals
 from tests.support.postgres import Postgres, execute
 from tests.support.progress import Progress
+from tests.support.promtool import Promtool, ensure_promtool
 from tests.support.tenantry import Operator
 
 _ROOT = Path(__file__).parent.parent
@@ -38,6 +39,14 @@ def binaries(pytestconfig: pytest.Config) -> Binaries:
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext(), Progress() as progress:
         return ensure(progress)
+
+
+@pytest.fixture(scope="session")
+def promtool(pytestconfig: pytest.Config) -> Promtool:
+    """Prometheus' promtool; the first run builds it, saying how far it is."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext(), Progress() as progress:
+        return ensure_promtool(progress)
 
 
 @pytest.fixture(scope="session")

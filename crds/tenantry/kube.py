@@ -4,6 +4,7 @@ The official client's models cost twice the CPU of a request, its Watch remember
 knows bookmarks; so this keeps its credentials and speaks HTTP itself. Every request has a time-out.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,11 +40,13 @@ class Applied:
 class Kube:
     """Requests to one API server over one connection pool.
 
-    Methods raise KubeError: by what the server said, or Unavailable when there was no whole answer in time.
+    Methods raise KubeError: by what the server said, or Unavailable when there was no whole answer in time. `requests`
+    counts them by (method, HTTP status); the status is "<error>", client-go's word, when there was no whole answer.
     """
 
     def __init__(self, credentials: Credentials, *, timeout: float = 30.0, connections: int = 64) -> None:
         self._credentials = credentials
+        self.requests: Counter[tuple[str, str]] = Counter()
         self.server = credentials.server
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=10)
         self._session = aiohttp.ClientSession(
@@ -144,10 +147,12 @@ class Kube:
                 timeout=timeout,
                 proxy=self._credentials.proxy,
             ) as response:
+                self.requests["WATCH", str(response.status)] += 1
                 if response.status != 200:
                     raise error_from_response(f"WATCH {path}", response, await response.read())
                 yield _events(response, path)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.requests["WATCH", "<error>"] += 1
             raise Unavailable(f"WATCH {path}: {reason(error)}") from error
 
     async def create(
@@ -248,7 +253,9 @@ class Kube:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.requests[method, "<error>"] += 1
             raise Unavailable(f"{method} {path}: {reason(error)}") from error
+        self.requests[method, str(response.status)] += 1
         if response.status not in (200, 201, 202):
             raise error_from_response(f"{method} {path}", response, raw)
         try:

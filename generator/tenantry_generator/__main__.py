@@ -7,8 +7,10 @@ import os
 import signal
 import ssl
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from typing import Any
 
 from aiohttp import web
 
@@ -30,10 +32,12 @@ from tenantry_generator.events import announcer
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.push import Push
+from tenantry_generator.query import Query
 from tenantry_generator.record import RecordStore
 from tenantry_generator.record.configmaps import configmap_store
 from tenantry_generator.record.file import file_store
-from tenantry_generator.role import LEASE, Role
+from tenantry_generator.role import LEASE, Role, Step
 from tenantry_generator.role_label import RoleLabel
 from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
@@ -111,9 +115,12 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role, metri
     clusters = Clusters(
         own=kube if CLUSTER in settings.sources else None, directory=settings.clusters_dir, metrics=metrics
     )
+    cluster = ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None
+    database = PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None
+    _watch(metrics, kube, cluster, database)
     publisher = Publisher(
-        cluster=ClusterSource(kube, columns=columns) if CLUSTER in settings.sources and kube is not None else None,
-        database=PostgresSource(settings.database, settings.table) if POSTGRES in settings.sources else None,
+        cluster=cluster,
+        database=database,
         metrics=metrics,
         columns=columns,
         store=await _open_store(settings, kube, stack),
@@ -122,22 +129,26 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role, metri
         clusters=clusters.feeds,
     )
     clusters.on_read = publisher.wake
+
+    def parse(given: Mapping[str, Any]) -> Query:
+        return parse_query(given, accepted_parameters(columns, publisher.membership.merged.keys))
+
     directory: Directory = Nobody()
+    push: Push | None = None
     if kube is not None:
         followed = ApplicationSets(
             kube, namespace=settings.argocd_namespace, config_maps=settings.config_maps, columns=columns
         )
+        metrics.api.watch(caches=lambda: followed.caches)
         following = asyncio.create_task(followed.run(), name="applicationsets")
         stack.push_async_callback(_end, following)
         directory = followed
-    answers = Answers(
-        publisher,
-        directory,
-        parse=lambda given: parse_query(given, accepted_parameters(columns, publisher.membership.merged.keys)),
-        binding=Binding(publisher, clusters),
-        metrics=metrics,
-    )
+        push = Push(followed, parse=parse, may_push=role.answering, metrics=metrics)
+    answers = Answers(publisher, directory, parse=parse, binding=Binding(publisher, clusters), metrics=metrics)
     role.on_promoted = answers.take_over
+    if push is not None:
+        role.on_promoted = _connect(push, publisher, answers)
+        stack.push_async_callback(_end, asyncio.create_task(push.run(), name="push"))
     return make_app(
         publisher=publisher,
         clusters=clusters,
@@ -148,6 +159,32 @@ async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role, metri
         metrics=metrics,
         why_not=role.why_not,
     )
+
+
+def _watch(metrics: Metrics, kube: Kube | None, cluster: ClusterSource | None, database: PostgresSource | None) -> None:
+    if kube is not None:
+        metrics.api.watch(kube)
+    if cluster is not None:
+        metrics.api.watch(caches=lambda: cluster.caches)
+    if database is not None:
+        metrics.watch_postgres(
+            listening=lambda: database.listening,
+            connections=lambda: database.connections,
+            failures=lambda: database.failures,
+        )
+
+
+def _connect(push: Push, publisher: Publisher, answers: Answers) -> Step:
+    """Let push know what is served and what was handed out; return what has to be done before this replica answers."""
+    push.contacts = lambda: answers.contacts
+    publisher.on_served = push.served
+    answers.received.on_note = push.received
+
+    async def take_over() -> None:
+        push.start_over()
+        await answers.take_over()
+
+    return take_over
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -67,6 +67,7 @@ class Answers:
     async def take_over(self) -> None:
         """Begin anew, as another replica may have answered meanwhile. NotReady: this has to be called again."""
         self.received.clear()
+        self._metrics.forget_elements()
         await self._publisher.take_over()
 
     async def answer(self, request: Request) -> Reply:
@@ -87,8 +88,16 @@ class Answers:
         snapshot = self._publisher.current()
         elements = snapshot.elements(self._binding.bind(query), views)
         receipt = Receipt(
-            applicationset, query.key, query.of_tenants.key, snapshot.revision, self._publisher.now(), elements
+            applicationset,
+            query.key,
+            query.of_tenants.key,
+            snapshot.revision,
+            self._publisher.now(),
+            elements,
+            self._publisher.membership.revision,
         )
+        if found is not None and found[0].plain and [use.selector for use in found[0].uses] == [None]:
+            self._metrics.set_elements(applicationset, len(elements))
         return Reply(Body([snapshot.encode(elements)]), partial(self.received.note, receipt))
 
     def _find(self, request: Request) -> tuple[ApplicationSet, Sequence[Use]] | None:

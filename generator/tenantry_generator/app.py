@@ -18,11 +18,11 @@ from tenantry_generator.acknowledging import acknowledge_hold, describe
 from tenantry_generator.answers import HOLDS, Answers
 from tenantry_generator.auth import Tokens
 from tenantry_generator.contract import BODY_LIMIT, encode_message, parse_acknowledgement
-from tenantry_generator.errors import NotReady, Refused
+from tenantry_generator.errors import BadToken, NotReady, Refused
 from tenantry_generator.events import Announce
 from tenantry_generator.getparams import GETPARAMS, Getparams, read_body, require_role
 from tenantry_generator.inspecting import add_inspection
-from tenantry_generator.metrics import Metrics
+from tenantry_generator.metrics import Metrics, Outcome
 from tenantry_generator.openapi import OPENAPI, load_openapi
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.responses import json_response, refusal
@@ -70,7 +70,9 @@ def make_app(
     app[_ANNOUNCE] = announce
     app[_WHY_NOT] = why_not
     app[_DOCUMENT] = load_openapi()
-    app[_GETPARAMS] = Getparams(answers.answer, tokens=tokens, metrics=metrics, why_not=why_not)
+    app[_GETPARAMS] = Getparams(
+        answers.answer, tokens=tokens, metrics=metrics, why_not=why_not, made_of=lambda: _made_of(publisher)
+    )
     app.router.add_post(GETPARAMS, app[_GETPARAMS].__call__)
     app.router.add_get(HOLDS, _holds, allow_head=False)
     app.router.add_post(HOLDS, _acknowledge)
@@ -155,6 +157,12 @@ async def _metrics(request: web.Request) -> web.Response:
     return web.Response(body=request.app[_METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+def _made_of(publisher: Publisher) -> Outcome:
+    if publisher.unread:
+        return "recorded"
+    return "fresh" if publisher.all_sure and publisher.problem is None else "last_good"
+
+
 @web.middleware
 async def _say_what_failed(request: web.Request, handler: typedefs.Handler) -> web.StreamResponse:
     try:
@@ -169,6 +177,9 @@ async def _say_what_failed(request: web.Request, handler: typedefs.Handler) -> w
         return json_response(405, encode_message(message), {"Allow": error.headers["Allow"]})
     except web.HTTPNotFound:
         return json_response(404, encode_message(f"there is nothing here; parameters are at POST {GETPARAMS}"))
+    except BadToken as error:
+        request.app[_METRICS].auth_failures.labels(error.kind).inc()
+        return refusal(error, request.path)
     except Exception as error:  # the outermost handler: a message is of more use than a closed connection
         return refusal(error, request.path)
 

@@ -11,7 +11,10 @@ from typing import Any
 
 from tenantry_generator.generator_selector import Selector, read_selector
 
-__all__ = ["ApplicationSet", "Use", "read_application_set"]
+__all__ = ["REFRESH", "ApplicationSet", "Use", "read_application_set"]
+
+REFRESH = "argocd.argoproj.io/application-set-refresh"
+"""The annotation upon which Argo CD asks at once. It takes it away at the end of a reconcile that succeeded."""
 
 _TEMPLATE = "{{"
 
@@ -24,16 +27,25 @@ class Use:
     parameters: Mapping[str, Any] | None
     selector: Selector | None
 
+    @property
+    def templated(self) -> bool:
+        """Whether another generator decides what it asks with, or whom."""
+        return self.parameters is None or _TEMPLATE in self.config_map
+
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSet:
-    """`owned`: how many Applications it had when it was last reconciled. `plain`: it has plugin generators alone."""
+    """`owned`: how many Applications it had when it was last reconciled. `plain`: it has plugin generators alone.
+
+    `refresh`: what its annotation REFRESH holds, "" without one.
+    """
 
     name: str
     uid: str
     owned: int
     uses: tuple[Use, ...]
     plain: bool
+    refresh: str = ""
 
     def asks(self, config_maps: Collection[str]) -> "tuple[Use, ...]":
         """Return the generators that name one of these ConfigMaps, or one that can't be known."""
@@ -51,6 +63,7 @@ def read_application_set(body: Mapping[str, Any], keys: Collection[str]) -> Appl
         owned=owned,
         uses=tuple(_uses(generators, keys, [])),
         plain=bool(generators) and all(isinstance(each.get("plugin"), Mapping) for each in generators),
+        refresh=(metadata.get("annotations") or {}).get(REFRESH, ""),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tenantry.errors import SettingsError
 from tenantry.telemetry import get_logger
-from tenantry_generator.errors import Refused
+from tenantry_generator.errors import BadToken, Refused
 from tenantry_generator.selector import EVERYTHING, Selector, parse_label_selector
 from tenantry_generator.settings import usable_token
 
@@ -82,22 +82,23 @@ class Tokens:
     def check(self, headers: list[str]) -> Caller:
         """Return whose token is in `headers`, the request's Authorization headers.
 
-        Refused: they are not one with a valid token.
+        BadToken: they are not one with a valid token.
         """
         scheme, token, given = _read(headers[0]) if len(headers) == 1 else ("", "", b"")
         if scheme != "bearer" or not token:
-            raise Refused(401, "the request needs one header: Authorization: Bearer TOKEN", headers=_CHALLENGE)
+            message = "the request needs one header: Authorization: Bearer TOKEN"
+            raise BadToken("missing", 401, message, headers=_CHALLENGE)
         if token.startswith("$"):
             message = (
                 "the token starts with '$': Argo CD could not resolve it; check that the Secret and the key that "
                 "the plugin's ConfigMap names under `token` exist in Argo CD's namespace"
             )
-            raise Refused(401, message, headers=_CHALLENGE)
+            raise BadToken("unresolved", 401, message, headers=_CHALLENGE)
         self._refresh()
         tokens = (*self._literal, *self._from_files)
         known = [caller for caller, digest in tokens if hmac.compare_digest(digest, given)]
         if not known:
-            raise Refused(403, "the token is not valid")
+            raise BadToken("unknown", 403, "the token is not valid")
         return known[0]
 
     def _refresh(self) -> None:

@@ -4,6 +4,7 @@
     └── GeneratorError
         ├── SourceError      a source can't be read completely: nothing of this read may be used
         ├── Refused          the caller's request gets no answer: 4xx
+        │   └── BadToken     for it has no token that is valid: 401, 403
         ├── NotReady         there is no answer that would be safe to give yet: 503
         ├── AssemblyError    an answer that is not what it ought to be was not sent: 500
         └── RecordError      the record of what was served can't be used
@@ -21,6 +22,7 @@ from tenantry.errors import TenantryError
 
 __all__ = [
     "AssemblyError",
+    "BadToken",
     "GeneratorError",
     "NotReady",
     "RecordConflict",
@@ -47,6 +49,14 @@ class Refused(GeneratorError):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
+
+
+class BadToken(Refused):
+    """A request without a valid token. `kind`, for a metric: `missing`, `unresolved` by Argo CD, or `unknown`."""
+
+    def __init__(self, kind: str, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, headers=headers)
+        self.kind = kind
 
 
 class NotReady(GeneratorError):

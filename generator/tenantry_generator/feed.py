@@ -31,6 +31,7 @@ class Feed:
         metrics.source_up.labels(self.name).set_function(lambda: float(self.up))
         metrics.source_last_read.labels(self.name).set_function(lambda: source.read_at or 0.0)
         metrics.guard_held.labels(self.name).set(0)
+        metrics.quarantined.labels(self.name).set_function(lambda: len(self.read.quarantined) if self.read else 0)
 
     @property
     def complete(self) -> bool:
@@ -67,6 +68,7 @@ class Feed:
             except Exception as error:
                 # The outermost loop: without it one surprising object would take every tenant's answer away.
                 self._crash = f"internal error: {type(error).__name__}"
+                self._metrics.discarded.labels("defect").inc()
                 log.exception("reading a source failed unexpectedly; trying again", source=self.name)
             await asyncio.sleep(_AFTER_CRASH)
 

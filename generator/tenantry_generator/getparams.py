@@ -14,8 +14,8 @@ from tenantry_generator.auth import Tokens
 from tenantry_generator.body import Body
 from tenantry_generator.by_then import by_then
 from tenantry_generator.contract import BODY_LIMIT, Request, accepts_gzip, parse_request
-from tenantry_generator.errors import NotReady, Refused
-from tenantry_generator.metrics import Metrics
+from tenantry_generator.errors import BadToken, NotReady, Refused
+from tenantry_generator.metrics import Metrics, Outcome
 from tenantry_generator.received import Reply
 from tenantry_generator.responses import Answer, refusal
 from tenantry_generator.scope import within
@@ -37,7 +37,8 @@ _WORTH_GZIP = 1400
 class Getparams:
     """The handler. So many answers are made or sent at once, and so many requests wait for their turn.
 
-    `answer` gives the reply to a request; `why_not` says why this replica must not answer now, "" when it may.
+    `answer` gives the reply to a request; `why_not` says why this replica must not answer now, "" when it may;
+    `made_of` what an answer of now is made of.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Getparams:
         tokens: Tokens,
         metrics: Metrics,
         why_not: Callable[[], str],
+        made_of: Callable[[], Outcome],
     ) -> None:
         self._answer = answer
         self._tokens = tokens
         self._metrics = metrics
         self._why_not = why_not
+        self._made_of = made_of
         self._turns = Turns(_AT_ONCE, waiting=_WAITING)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -73,8 +76,17 @@ class Getparams:
             require_role(self._why_not)
             response = await self._in_turn(request, asked)
         except Exception as error:  # the outermost handler: a message is of more use than a closed connection
-            response = refusal(error, GETPARAMS)
+            response = self._refusal(error)
         self._metrics.count_request(applicationset, response.status, time.perf_counter() - started)
+        return response
+
+    def _refusal(self, error: Exception) -> web.Response:
+        self._metrics.count_answer("refused", None)
+        response = refusal(error, GETPARAMS)
+        if isinstance(error, BadToken):
+            self._metrics.auth_failures.labels(error.kind).inc()
+        elif isinstance(error, NotReady) and self._why_not():
+            response.force_close()  # or the next request came over this connection, past the Service, here again
         return response
 
     def before(self, handler: Handler) -> Handler:
@@ -92,6 +104,7 @@ class Getparams:
             reply, body = await by_then(self._reply(request, asked), seconds=_ANSWER_DEADLINE)
         except TimeoutError:
             raise NotReady(f"the answer was not ready within {_ANSWER_DEADLINE:.0f} seconds") from None
+        self._metrics.count_answer(self._made_of(), body.length)
         return Answer(
             request,
             body,

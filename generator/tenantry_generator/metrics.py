@@ -3,11 +3,18 @@
 Argo CD has no metric for its calls to plugins; `tenantry_getparams_requests_total` is the only place where they count.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable
+from typing import Literal
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from tenantry.measuring import ApiMetrics, Asked, Values, add_build_info
 from tenantry_generator.membership import Membership
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "Outcome"]
+
+Outcome = Literal["fresh", "last_good", "recorded", "refused"]
 
 _MOST_APPLICATIONSETS = 1000
 
@@ -101,6 +108,122 @@ class Metrics:
         )
         self._applicationsets: set[str] = set()
         self._counters: dict[tuple[str, int], Counter] = {}
+        self.pushes = Counter(
+            "tenantry_push_total",
+            "Tries to annotate an ApplicationSet so that it asks at once, by result.",
+            ("result",),
+            registry=registry,
+        )
+        self.push_pending = Gauge(
+            "tenantry_push_pending",
+            "ApplicationSets that have not fetched a change of their answer.",
+            registry=registry,
+        )
+        self.push_delivery = Histogram(
+            "tenantry_push_delivery_seconds",
+            "Time from a change being served to the answer that has it being fetched.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            registry=registry,
+        )
+        self._add_answers(registry)
+        self._add_sources(registry)
+        add_build_info(registry)
+        self.api = ApiMetrics(registry)
+
+    def _add_answers(self, registry: CollectorRegistry) -> None:
+        results = Counter(
+            "tenantry_getparams_answers_total",
+            "Requests for parameters, by what the answer was made of: fresh, every source being read; last_good, one "
+            "can't be read and is served as last read; recorded, one has not been read since the start; or refused.",
+            ("result",),
+            registry=registry,
+        )
+        outcomes: tuple[Outcome, ...] = ("fresh", "last_good", "recorded", "refused")
+        self._by_outcome = {outcome: results.labels(outcome) for outcome in outcomes}
+        self._bytes = Histogram(
+            "tenantry_getparams_response_bytes",
+            "Size of an answer with status 200.",
+            buckets=tuple(10.0**exponent for exponent in range(3, 9)),
+            registry=registry,
+        )
+        self._elements = Gauge(
+            "tenantry_getparams_elements",
+            "Elements in the last answer to an ApplicationSet that makes one Application of each of them: "
+            "its one generator asks here, and has no selector.",
+            ("applicationset",),
+            registry=registry,
+        )
+        self.auth_failures = Counter(
+            "tenantry_auth_failures_total",
+            "Requests without a valid token: missing; unresolved, Argo CD having found no Secret; or unknown.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in ("missing", "unresolved", "unknown"):
+            self.auth_failures.labels(reason)
+
+    def _add_sources(self, registry: CollectorRegistry) -> None:
+        self.snapshot_changed = Gauge(
+            "tenantry_snapshot_timestamp_seconds",
+            "Unix time since when what is served has been as it is; 0 before anything was.",
+            registry=registry,
+        )
+        self.quarantined = Gauge(
+            "tenantry_quarantined_tenants",
+            "Tenants that the source has and that can't be used as they are: served as last good, or not at all.",
+            ("source",),
+            registry=registry,
+        )
+        self.discarded = Counter(
+            "tenantry_snapshot_discarded_total",
+            "Changes that were not served when they came: not_recorded, the record can't be written; conflict, "
+            "another process has written it; or defect, an error of ours.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in ("not_recorded", "conflict", "defect"):
+            self.discarded.labels(reason)
+
+    def watch_postgres(
+        self, *, listening: Callable[[], bool], connections: Callable[[], int], failures: Callable[[], int]
+    ) -> None:
+        """Ask these at every scrape: whether NOTIFY would be heard, connections opened, and times that it failed."""
+        asked: tuple[tuple[type[GaugeMetricFamily] | type[CounterMetricFamily], str, str, Values], ...] = (
+            (
+                GaugeMetricFamily,
+                "tenantry_postgres_listening",
+                "1 while a NOTIFY would be heard.",
+                lambda: {(): float(listening())},
+            ),
+            (
+                CounterMetricFamily,
+                "tenantry_postgres_connections_total",
+                "Connections opened; also for a second look at a row that was missing.",
+                lambda: {(): float(connections())},
+            ),
+            (
+                CounterMetricFamily,
+                "tenantry_postgres_failures_total",
+                "Times that connecting or reading failed, and what was read was thrown away.",
+                lambda: {(): float(failures())},
+            ),
+        )
+        for family, name, text, values in asked:
+            self._registry.register(Asked(family, name, text, (), values))
+
+    def count_answer(self, outcome: Outcome, size: int | None) -> None:
+        """Count what a request got; `size` in bytes, None unless it is a 200."""
+        self._by_outcome[outcome].inc()
+        if size is not None:
+            self._bytes.observe(size)
+
+    def set_elements(self, applicationset: str, elements: int) -> None:
+        """Show how many elements an ApplicationSet got that makes one Application of each."""
+        self._elements.labels(self._label(applicationset)).set(elements)
+
+    def forget_elements(self) -> None:
+        """Show none: another replica may have answered since."""
+        self._elements.clear()
 
     def set_holds(self, membership: Membership) -> None:
         """Show what is held now, by set; a set without a hold has no line, but for the sources."""
@@ -124,17 +247,19 @@ class Metrics:
 
     def count_request(self, applicationset: str, code: int, seconds: float) -> None:
         """Count one request; beyond a thousand names the label is `other`, so that it can't fill the memory."""
-        if applicationset and applicationset not in self._applicationsets:
-            if len(self._applicationsets) >= _MOST_APPLICATIONSETS:
-                applicationset = "other"
-            else:
-                self._applicationsets.add(applicationset)
-        counter = self._counters.get((applicationset, code))
+        label = self._label(applicationset)
+        counter = self._counters.get((label, code))
         if counter is None:
-            counter = self._requests.labels(applicationset=applicationset, code=str(code))
-            self._counters[applicationset, code] = counter
+            counter = self._counters[label, code] = self._requests.labels(applicationset=label, code=str(code))
         counter.inc()
         self._duration.observe(seconds)
+
+    def _label(self, applicationset: str) -> str:
+        if applicationset and applicationset not in self._applicationsets:
+            if len(self._applicationsets) >= _MOST_APPLICATIONSETS:
+                return "other"
+            self._applicationsets.add(applicationset)
+        return applicationset
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

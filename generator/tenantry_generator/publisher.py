@@ -48,7 +48,8 @@ class _Request:
 class Publisher:
     """Holds the snapshot that is served now, None until there is one that is safe.
 
-    A source that is not used is None. `membership` is what was recorded, and what `snapshot` serves.
+    A source that is not used is None. `membership` is what was recorded, and what `snapshot` serves. `on_served(before,
+    after)` is called with the recorded states when another one is served, and when one is after a takeover.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Publisher:
         used = [source for source in (cluster, database) if source is not None]
         self._feeds = {source.name: Feed(source, metrics, self._changed.set) for source in used}
         self._clusters = {} if clusters is None else clusters
+        self.on_served: Callable[[Membership, Membership], None] = lambda before, after: None
 
     async def run(self) -> None:
         """Follow every source for ever."""
@@ -208,6 +210,7 @@ class Publisher:
             except Exception as error:
                 # The outermost loop: a defect must not end the following of changes for good.
                 self._crash = f"internal error: {type(error).__name__}"
+                self._metrics.discarded.labels("defect").inc()
                 log.exception("following a change failed unexpectedly; what was served last stays")
             await self._recorder.pause()
 
@@ -234,8 +237,11 @@ class Publisher:
         for feed, read in taken.items():
             feed.fresh = feed.read is not read
         report_holds(self.membership, after, self._metrics)
+        before, served = self.membership, self.snapshot
         self.membership, self._built, self._crash = after, snapshot, None
         self._publish()
+        if self.snapshot is not None and (after is not before or served is None):
+            self.on_served(before, after)
         for request in requests:
             if not request.done.done():
                 request.done.set_result(after)

@@ -21,7 +21,8 @@ _MOST_ELEMENTS = 200_000
 class Receipt:
     """An answer that was sent at the Unix time `at`. `elements` is None once it has been forgotten which they were.
 
-    `key` is the query's, `tenants_key` that of its tenants alone, as a view has it.
+    `key` is the query's, `tenants_key` that of its tenants alone, as a view has it. `revision` is the snapshot's,
+    `recorded` that of the recorded state, which also grows when only holds or namespaces change.
     """
 
     applicationset: str
@@ -30,6 +31,7 @@ class Receipt:
     revision: int
     at: float
     elements: Mapping[str, Row] | None
+    recorded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,13 @@ class Reply:
 
 
 class Received:
-    """The last answer to each query of each ApplicationSet."""
+    """The last answer to each query of each ApplicationSet. `on_note` is called with each."""
 
     def __init__(self, *, most_answers: int = _MOST_ANSWERS, most_elements: int = _MOST_ELEMENTS) -> None:
         self._most_answers = most_answers
         self._most_elements = most_elements
         self._last: dict[tuple[str, str], Receipt] = {}  # the oldest first
+        self.on_note: Callable[[Receipt], None] = lambda _: None
 
     def note(self, receipt: Receipt) -> None:
         """Remember an answer in the place of the one before it."""
@@ -56,6 +59,7 @@ class Received:
         if len(self._last) > self._most_answers:
             del self._last[next(iter(self._last))]
         self._forget_elements()
+        self.on_note(receipt)
 
     def last(self, applicationset: str, key: str) -> Receipt | None:
         """Return the last answer to a query, given by its key."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tenantry.backoff import Backoff
 from tenantry.telemetry import get_logger
-from tenantry_generator.errors import RecordCorrupt, RecordUnavailable
+from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
 from tenantry_generator.membership import Membership
 from tenantry_generator.membership_codec import Encoder, decode
 from tenantry_generator.metrics import Metrics
@@ -60,8 +60,12 @@ class Recorder:
         try:
             await self._store.save(self._encoder.encode(membership))
         except RecordUnavailable as error:
+            self._metrics.discarded.labels("not_recorded").inc()
             self._failed(f"the record can't be written, so nothing new is served: {error}")
             return False
+        except RecordConflict:
+            self._metrics.discarded.labels("conflict").inc()
+            raise
         finally:
             self._metrics.record_save.observe(time.perf_counter() - started)
         self._metrics.record_revision.set(membership.revision)

@@ -1,5 +1,6 @@
 """Says what is served and what is held: to the log when that changes, and to the metrics."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ def measure(snapshot: Snapshot, membership: Membership, sources: Sequence[str], 
     merged = membership.merged
     metrics.shadowed_rows.set(shadowed(merged.cluster, merged.database))
     metrics.snapshot_revision.set(snapshot.revision)
+    metrics.snapshot_changed.set(time.time())
     by_source = Counter(row["source"] for row in merged.rows.values())
     for name in sources:
         metrics.snapshot_tenants.labels(name).set(by_source[name])

@@ -50,23 +50,25 @@ class Answer(web.StreamResponse):
         self._why_not = why_not
         self._sent = sent
         self._done = done
+        self._leave = False
 
     @property
     def keep_alive(self) -> bool:
         """Whether the connection stays for the next request."""
-        return self._request.keep_alive
+        return self._request.keep_alive and not self._leave
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if why := self._why_not():
             self.set_status(503)
             self._whole, self._gzipped = Body([encode_message(why)]), False
+            self._leave = True  # the next request is to find the replica that answers
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         request, body = self._request, self._whole
         writer = request.writer
         header = _header(
-            self.status, self._gzipped, body.length, request.keep_alive, request.version >= (1, 1), int(time.time())
+            self.status, self._gzipped, body.length, self.keep_alive, request.version >= (1, 1), int(time.time())
         )
         try:
             if body.length < _CHUNK:

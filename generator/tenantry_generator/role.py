@@ -12,7 +12,7 @@ from tenantry.errors import KubeError, TenantryError
 from tenantry.lease import Elector
 from tenantry.telemetry import get_logger
 
-__all__ = ["LEASE", "Role"]
+__all__ = ["LEASE", "Role", "Step"]
 
 log = get_logger(__name__)
 

@@ -4,10 +4,13 @@ kopf has none. They are on a registry of their own, so that tests and processes 
 label per tenant: ten thousand of them would be ten thousand series.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from tenantry.measuring import ApiMetrics, Asked, Values, add_build_info
 
 __all__ = ["Metrics", "Result"]
 
@@ -64,6 +67,49 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._repairs = Counter(
+            "tenantry_operator_drift_repairs_total",
+            "Objects in a tenant's namespaces that somebody had changed or deleted and that were put back.",
+            ("kind",),
+            registry=self._registry,
+        )
+        self._releases = Counter(
+            "tenantry_operator_namespaces_let_go_total",
+            "Namespaces that were deleted or released, by which of the two.",
+            ("action",),
+            registry=self._registry,
+        )
+        for action in ("deleted", "released"):
+            self._releases.labels(action)
+        self._prevented = Counter(
+            "tenantry_operator_deletions_prevented_total",
+            "Deletions that were not carried out as the object was no longer what the plan had seen.",
+            registry=self._registry,
+        )
+        add_build_info(self._registry)
+        self.api = ApiMetrics(self._registry)
+
+    def count_repair(self, kind: str) -> None:
+        """Count an object of that kind that was put back."""
+        self._repairs.labels(kind).inc()
+
+    def count_namespace(self, action: Literal["deleted", "released"]) -> None:
+        """Count a namespace that was let go."""
+        self._releases.labels(action).inc()
+
+    def count_prevented(self) -> None:
+        """Count a deletion that a look at the live object prevented."""
+        self._prevented.inc()
+
+    def watch_tenants(self, *, phases: Callable[[], Mapping[str, int]], ready: Callable[[], Mapping[str, int]]) -> None:
+        """Ask at every scrape how many Tenants are in each phase, and how many have each status of Ready."""
+        asked: tuple[tuple[str, str, str, Values], ...] = (
+            ("tenantry_tenants", "Tenants, by phase.", "phase", lambda: _by_label(phases())),
+            ("tenantry_tenants_ready", "Tenants, by the status of Ready.", "status", lambda: _by_label(ready())),
+        )
+        for name, text, label, values in asked:
+            self._registry.register(Asked(GaugeMetricFamily, name, text, (label,), values))
+
     def count_reconcile(self, result: Result, seconds: float) -> None:
         """Count one look at a tenant."""
         self._reconciles.labels(_CONTROLLER, result).inc()
@@ -113,3 +159,7 @@ class Metrics:
         labels = ("name", "controller")
         histogram = Histogram(name, text, labels, buckets=_QUEUE_BUCKETS, registry=self._registry)
         return histogram.labels(_CONTROLLER, _CONTROLLER)
+
+
+def _by_label(counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
+    return {(label,): float(count) for label, count in counts.items()}

@@ -1,8 +1,9 @@
-"""Benchmarks, each beside its peers in the same run; docs/benchmarks.md has figures and conditions.
+"""Benchmarks, each beside its peers in the same run where it has some; docs/benchmarks.md has figures and conditions.
 
 make bench                          all but the ten thousand Tenants, with their usual sizes
 make bench ARGS="throughput --tenants 300 --rounds 6"
 make bench ARGS=scale               ten thousand Tenants; some twenty minutes
+make bench ARGS=push                from a change to its Application; --tenants: an ApplicationSet's Applications
 """
 
 import argparse
@@ -10,13 +11,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench import abuse, answers, drift, scale, start, throughput
+from tests.bench import abuse, answers, drift, push, scale, start, throughput
 
-_TOPICS = ("throughput", "start", "drift", "scale", "answers", "abuse")
 _SIZES: dict[str, tuple[int, ...]] = {
     "throughput": (300, 1000),
     "start": (5000,),
     "drift": (50,),
+    "push": (50, 1000),
     "scale": (10_000,),
     "answers": (10, 1_000, 10_000, 100_000),
     "abuse": (1_000,),
@@ -35,6 +36,8 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
             return abuse.measure(tenants)
         case "drift":
             return drift.measure(tenants, changes=400)
+        case "push":
+            return push.measure(tenants)
         case _:
             return scale.measure(tenants, quiet)
 
@@ -43,7 +46,7 @@ def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "topics", nargs="*", choices=[*_TOPICS, []], default=["throughput", "start", "drift", "answers", "abuse"]
+        "topics", nargs="*", choices=[*_SIZES, []], default=["throughput", "start", "drift", "answers", "abuse"]
     )
     parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
     parser.add_argument("--rounds", type=int, default=3)

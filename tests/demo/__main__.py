@@ -91,10 +91,9 @@ async def _demo(binaries: Binaries, directory: Path, *, once: bool) -> int:
     _cancel_on_signals()
     print(f"starting, with logs in {directory}", flush=True)
     async with running(binaries, directory) as stack:
-        applied = article.application_set()
-        board = Board(stack, applied["metadata"]["name"])
+        board = Board(stack)
         async with background(board.run()) as following:
-            await stack.argocd.apply_application_set(applied)
+            await stack.argocd.apply_application_set(article.application_set())
             if once:
                 return await _once(stack, board)
             table = Table(_notes(stack, directory))

@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from tenantry.errors import KubeError
 from tenantry.names import TENANT_LABEL
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import APPLICATIONS, NAMESPACES, TENANTS
@@ -37,17 +36,15 @@ class Line:
 
 
 class Board:
-    """Follows every part while `run` runs, and has the ApplicationSet `application_set` refreshed on changes."""
+    """Follows every part while `run` runs."""
 
-    def __init__(self, stack: Stack, application_set: str) -> None:
+    def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._application_set = application_set
         self._opened = time.monotonic()
         self._rows: frozenset[str] = frozenset()
         self._answer: list[dict[str, Any]] = []
         self._changed_at: dict[str, float] = {}
         self._arrived_at: dict[str, float] = {}
-        self._refresh = asyncio.Event()
         self.changed = asyncio.Event()
         self._tenants = Reflector(stack.kube, TENANTS, transform=_name, on_change=self._on_tenant)
         self._namespaces = Reflector(
@@ -64,7 +61,6 @@ class Board:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._follow_rows())
             tasks.create_task(self._follow_answer())
-            tasks.create_task(self._keep_fresh())
 
     def note_change(self, tenant: str) -> None:
         """Count the time to this tenant's Application from now."""
@@ -144,19 +140,8 @@ class Board:
                 status, body = 0, {}
             if status == 200 and (answer := body["output"]["parameters"]) != self._answer:
                 self._answer = answer
-                self._refresh.set()
                 self.changed.set()
             await asyncio.sleep(_POLL)
-
-    async def _keep_fresh(self) -> None:
-        while True:
-            await self._refresh.wait()
-            self._refresh.clear()
-            try:
-                await self._stack.argocd.refresh(self._application_set)
-            except (KubeError, AssertionError):
-                await asyncio.sleep(1)
-                self._refresh.set()
 
 
 def _name(body: Mapping[str, Any]) -> str:

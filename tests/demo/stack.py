@@ -67,7 +67,11 @@ async def running(binaries: Binaries, directory: Path) -> AsyncIterator[Stack]:
         await _timed("tenantry-operator", operator.start())
         await plane.kubectl("apply", "--filename", str(_ROOT / "manifests" / "samples" / "tenants.yaml"))
 
-        env = {"KUBECONFIG": str(plane.kubeconfig), "TENANTRY_DATABASE_URL": dsn}
+        env = {
+            "KUBECONFIG": str(plane.kubeconfig),
+            "TENANTRY_DATABASE_URL": dsn,
+            "TENANTRY_CONFIGMAPS": article.CONFIG_MAP,
+        }
         generator = Generator(token=secrets.token_hex(16), directory=directory, env=env)
         parts.push_async_callback(generator.stop)
         await _timed("tenantry-generator", generator.start())

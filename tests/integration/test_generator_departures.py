@@ -221,7 +221,7 @@ async def test_a_second_read_that_is_led_to_another_server_takes_nobody_away(
         await let_in(stranger)
         same = await stranger.create_database(database.rpartition("/")[2])
         await execute(same, "CREATE TABLE organization (tenant text, status text)", article.rows(("globex", "x")))
-        async with proxy.listening(database) as dsn, following(dsn, timing=WOKEN) as follower:
+        async with proxy.instead_of(database) as dsn, following(dsn, timing=WOKEN) as follower:
             await read_all(follower)
             before = len(follower.reads)
             await execute(database, f"{DELETE}; NOTIFY tenantry")
@@ -245,7 +245,7 @@ async def test_a_standby_confirms_no_departure_and_is_followed_once_it_is_promot
     proxy = Proxy(postgres.port)
     try:
         await copy(postgres, database, standby)
-        async with proxy.listening(database) as dsn, following(dsn, timing=WOKEN) as follower:
+        async with proxy.instead_of(database) as dsn, following(dsn, timing=WOKEN) as follower:
             await read_all(follower)
             before = len(follower.reads)
             await execute(database, f"{DELETE}; NOTIFY tenantry")

@@ -119,7 +119,7 @@ async def test_a_row_that_is_lost_because_the_promoted_server_lagged_is_doubted(
 async def test_a_host_that_swallows_packets_does_not_keep_the_next_one_from_being_tried(pair: Pair) -> None:
     silent = Proxy(pair.primary.port)
     silent.mute = True
-    async with silent.listening(pair.primary.dsn(NAME)) as dead:
+    async with silent.instead_of(pair.primary.dsn(NAME)) as dead:
         address = dead.rpartition("@")[2].partition("/")[0]
         dsn = f"postgresql://postgres:x@{address},127.0.0.1:{pair.primary.port}/{NAME}"
         async with following(dsn, timing=replace(SHIPPED, connect=1)) as follower:
@@ -149,7 +149,7 @@ async def test_a_connection_that_goes_silent_in_the_middle_of_a_read_is_found_an
         database, "INSERT INTO organization SELECT 'more_' || n, repeat('x', 500) FROM generate_series(1, 20000) n"
     )
     proxy = Proxy(postgres.port)
-    async with proxy.listening(database) as dsn:
+    async with proxy.instead_of(database) as dsn:
         timing = replace(SHIPPED, command=2, connect=1, poll=0.05)
         async with following(dsn, timing=timing) as follower:
             await eventually(lambda: len(follower.names) == 20010, within=20, what="the first read")
@@ -166,6 +166,6 @@ async def test_a_connection_that_goes_silent_in_the_middle_of_a_read_is_found_an
 async def half_open(database: str, postgres: Postgres) -> AsyncIterator[tuple[Proxy, Follower]]:
     """A source as shipped, over a proxy that may fall silent."""
     proxy = Proxy(postgres.port)
-    async with proxy.listening(database) as dsn, following(dsn, timing=SHIPPED) as follower:
+    async with proxy.instead_of(database) as dsn, following(dsn, timing=SHIPPED) as follower:
         await first_read(follower)
         yield proxy, follower

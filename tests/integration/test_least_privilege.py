@@ -11,7 +11,7 @@ import pytest
 from tenantry.credentials import load_credentials
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.resources import CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
+from tenantry.resources import APPLICATION_SETS, CONFIG_MAPS, NAMESPACES, PODS, RESOURCE_QUOTAS, TENANTS, Resource
 from tenantry_generator.events import announcer
 from tenantry_generator.record import Stored
 from tenantry_generator.record.configmaps import configmap_store
@@ -19,6 +19,7 @@ from tenantry_generator.record.index import INDEX
 from tenantry_operator.events import EVENTS_NAMESPACE
 from tests.integration.test_operator import absent, apply, ready
 from tests.integration.test_operator_children import EVERYTHING
+from tests.integration.test_push_rights import application_set
 from tests.support.argocd import NAMESPACE as ARGOCD
 from tests.support.argocd import ArgoCD
 from tests.support.control_plane import ControlPlane
@@ -111,6 +112,7 @@ async def test_the_generator_uses_every_right_that_it_has(
     control_plane: ControlPlane, identities: Identities, generator: Generator, kube: Kube, argocd: ArgoCD
 ) -> None:
     await kube.create(PODS, generator_pod("the-generator"), identities.namespace)
+    await kube.create(APPLICATION_SETS, application_set("least-privilege"), ARGOCD)
     await use_the_record(identities)
     await generator.start()
     async with Kube(await load_credentials(str(identities.generator))) as own:
@@ -126,6 +128,7 @@ async def test_the_generator_uses_every_right_that_it_has(
         differing = sorted(rights ^ used(control_plane, "tenantry-generator"))
         raise AssertionError(f"{error}; differing: {differing}") from None
     await kube.delete(PODS, "the-generator", identities.namespace)
+    await argocd.delete_application_set("least-privilege")
 
 
 async def use_the_record(identities: Identities) -> None:

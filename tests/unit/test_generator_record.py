@@ -24,6 +24,7 @@ from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
+from tenantry_generator.received import Receipt
 from tenantry_generator.record import Stored
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.clusters import Clusters
@@ -548,6 +549,46 @@ async def test_a_standby_writes_nothing_and_a_takeover_begins_with_the_record_an
         await standby.answers_with(11)
         assert standby.holds() == []
         assert standby.publisher.membership.departed == {}
+
+
+async def test_it_is_said_when_another_state_is_served_and_when_one_is_after_a_takeover(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as service:
+        said: list[tuple[int, int]] = []
+        rows = {name: render_row(name, {"status": "active"}) for name in ("a", "b", "c")}
+        service.publisher.on_served = lambda before, after: said.append((before.revision, after.revision))
+        store.gate.clear()
+        service.database.publish(Read(rows))
+        await asyncio.sleep(0.05)
+        assert said == [], "nothing is served yet"
+        store.gate.set()
+        await service.answers_with(3)
+        first, known = said
+        assert first == (0, 1)
+        assert known == (1, 2), "the ApplicationSet is known from now on"
+        service.database.publish(Read(rows))
+        await asyncio.sleep(0.05)
+        assert len(said) == 2, "nothing has changed"
+        await service.publisher.take_over()
+        await eventually(lambda: service.database.runs == 2, within=5, what="it reads anew")
+        service.database.publish(Read(service.publisher.membership.sources["postgres"].rows))
+        await service.answers_with(3)
+        assert said[2:] == [(2, 2)]
+
+
+async def test_an_answer_is_noted_with_the_revision_of_the_state_that_it_was_made_of(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as service:
+        noted: list[Receipt] = []
+        service.answers.received.on_note = noted.append
+        service.rows(3)
+        await service.answers_with(3)
+        await service.answers_with(3, status="active")
+        recorded = service.publisher.membership.revision
+        assert recorded > service.publisher.current().revision, "that a view is known changes no row"
+        assert noted[-1].recorded == recorded
 
 
 async def test_a_takeover_in_the_middle_of_a_change_holds_what_the_other_one_would_have_held(

@@ -3,13 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+import tenantry_operator.reconcile as reconcile_module
 import tenantry_operator.worker as worker_module
 from tenantry.errors import Conflict, Unavailable
+from tenantry.resources import RESOURCE_QUOTAS
+from tenantry_operator.actions import ApplyChild, DeleteNamespace, ReleaseNamespace
+from tenantry_operator.children.child import Child
+from tenantry_operator.entry import entry_of
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.queue import Queue
 from tenantry_operator.standing import make_app
@@ -255,3 +261,62 @@ async def test_a_task_that_died_is_trouble(running: Running, monkeypatch: pytest
     await eventually(worker.trouble, within=5, what="the dead task is noticed")
     assert worker.trouble() == f"cache of {cache.kind} has ended"
     assert (await ask(worker, metrics, "/healthz"))[0] == 503
+
+
+def tenant_of(name: str, phase: str, ready: str) -> dict[str, Any]:
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]} if phase else {}
+    return {
+        "kind": "Tenant",
+        "metadata": {"name": name, "uid": name, "resourceVersion": "1"},
+        "spec": {},
+        "status": status,
+    }
+
+
+async def test_tenants_are_counted_by_phase_and_by_whether_they_are_ready(running: Running) -> None:
+    worker, metrics, _ = running
+    for name, phase, ready in (
+        ("a", "Active", "True"),
+        ("b", "Active", "True"),
+        ("c", "Failed", "False"),
+        ("d", "", ""),
+    ):
+        worker.reconciler.caches.absorb(name, tenant_of(name, phase, ready))
+    for phase, count in {"Active": 2, "Failed": 1, "Unknown": 1}.items():
+        assert sample(metrics, "tenantry_tenants", phase=phase) == count
+    for ready, count in {"True": 2, "False": 1, "Unknown": 1}.items():
+        assert sample(metrics, "tenantry_tenants_ready", status=ready) == count
+
+
+async def test_what_is_put_back_and_let_go_is_counted(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, metrics, _ = running
+    entry = entry_of(tenant_of("a", "Active", "True"))
+    failures: list[Exception] = []
+
+    async def execute(*_: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(reconcile_module, "execute", execute)
+    child = Child(RESOURCE_QUOTAS, {"metadata": {"namespace": "a", "name": "q"}}, "digest")
+    carry_out = worker.reconciler._carry_out
+    await carry_out(entry, ApplyChild(child, first=True))
+    assert 'tenantry_operator_drift_repairs_total{kind="ResourceQuota"}' not in metrics.render().decode()
+    monkeypatch.setattr(worker.reconciler.caches, "last_digest", lambda *_: "digest")
+    await carry_out(entry, ApplyChild(child, first=True))
+    assert sample(metrics, "tenantry_operator_drift_repairs_total", kind="ResourceQuota") == 1
+    await carry_out(entry, DeleteNamespace("a", "u"))
+    await carry_out(entry, ReleaseNamespace("b", {}))
+    failures.append(Conflict("namespace a is no longer that of tenant a"))
+    with pytest.raises(Conflict):
+        await carry_out(entry, DeleteNamespace("a", "u"))
+    for action in ("deleted", "released"):
+        assert sample(metrics, "tenantry_operator_namespaces_let_go_total", action=action) == 1
+    assert sample(metrics, "tenantry_operator_deletions_prevented_total") == 1
+
+
+async def test_a_standby_is_not_deaf(running: Running) -> None:
+    worker, metrics, api = running
+    assert "tenantry_watch_last_event_age_seconds{" not in metrics.render().decode()
+    await started(worker, api)
+    assert sample(metrics, "tenantry_watch_last_event_age_seconds", kind="Namespace") < 60

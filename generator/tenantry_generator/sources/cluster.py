@@ -74,6 +74,11 @@ class ClusterSource:
         )
 
     @property
+    def caches(self) -> tuple[Reflector[Any], ...]:
+        """The caches of both kinds, to be measured."""
+        return self._tenants, self._class_objects
+
+    @property
     def problem(self) -> str | None:
         """Why the API server can't be followed."""
         error = self._tenants.error or self._class_objects.error

@@ -53,7 +53,10 @@ class Timing:
 
 
 class PostgresSource:
-    """The rows of one table, read over one connection at a time."""
+    """The rows of one table, read over one connection at a time.
+
+    `connections` and `failures` count since the start; `listening`: whether a NOTIFY would be heard.
+    """
 
     name = POSTGRES
 
@@ -65,7 +68,9 @@ class PostgresSource:
         self._wake = asyncio.Event()
         self._rendered: Mapping[Record, Row] = {}
         self._state: State | None = None
-        self._connections = 0
+        self.connections = 0
+        self.failures = 0
+        self.listening = False
         self._reported: tuple[object, ...] = (0, {})
         self._may_listen = True
         self._told_of_system = False
@@ -86,14 +91,16 @@ class PostgresSource:
                     await self._listen(connection)
                     await self._follow(connection, publish, backoff)
                 finally:
+                    self.listening = False
                     await disconnect(connection)
             except FAILURES as error:
+                self.failures += 1
                 self._report(explain(error, self._database, self._table))
                 await asyncio.sleep(backoff.next())
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await self._connector.connect()
-        self._connections += 1
+        self.connections += 1
         connection.add_termination_listener(self._look)
         return connection
 
@@ -101,6 +108,7 @@ class PostgresSource:
         """Listen before the first read, so that no change falls between the two."""
         try:
             await connection.add_listener(CHANNEL, self._look)
+            self.listening = True
         except asyncpg.ReadOnlySQLTransactionError as error:
             # LISTEN is refused during recovery alone. Promoted a moment later, the server would be read, unheard.
             raise standby(self._database) from error
@@ -116,7 +124,7 @@ class PostgresSource:
     ) -> None:
         """Read until it takes another connection to tell whether a row has left."""
         clock = asyncio.get_running_loop().time
-        number = self._connections
+        number = self.connections
         while True:
             self._wake.clear()
             started = clock()
