@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from tenantry.render import Row
+from tenantry.jsontext import dump_json, load_json
+from tenantry.render import Row, as_dict
+from tenantry_generator.body import Body, Part
 from tenantry_generator.errors import AssemblyError, Refused
 from tenantry_generator.selector import EVERYTHING, Selector
 
@@ -37,7 +39,7 @@ _SHORT, _REPEATED = 2048, 512
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 _LONGEST_NAME = 100
-_HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
+_HEAD, _COMMA, _TAIL = b'{"output":{"parameters":[', b",", b"]}}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,17 +94,22 @@ def parse_acknowledgement(body: bytes) -> tuple[str, str]:
 
 def encode_row(row: Row) -> bytes:
     """Return one element of the answer as JSON, read back and compared. AssemblyError: it would not arrive as it is."""
-    encoded = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    if json.loads(encoded) != row:
+    element = as_dict(row)
+    try:
+        encoded = dump_json(element)
+    except TypeError:  # deeper than orjson goes, or nothing that JSON has
+        encoded = json.dumps(element, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if load_json(encoded) != element:
         raise AssemblyError("an element of the answer does not survive its own encoding")
     return encoded
 
 
-def assemble(encoded: Sequence[bytes], *, count: int) -> bytes:
-    """Return the answer that holds `encoded`, which must be `count` elements. AssemblyError: it does not add up."""
-    body = b"".join((_HEAD, b",".join(encoded), _TAIL))
-    length = len(_HEAD) + sum(map(len, encoded)) + max(0, count - 1) + len(_TAIL)
-    if len(encoded) != count or len(body) != length or not all(encoded):
+def assemble(parts: Sequence[Part], *, count: int) -> Body:
+    """Return the answer that consists of `parts`, which must be `count` elements. AssemblyError: it does not add up."""
+    pieces = [each for part in parts for each in (_COMMA, part)][1:]
+    body = Body((_HEAD, *pieces, _TAIL))
+    length = len(_HEAD) + sum(part.ends[-1] for part in parts) + max(0, len(parts) - 1) + len(_TAIL)
+    if sum(len(part.ends) for part in parts) != count or body.length != length:
         raise AssemblyError("the answer is not as long as its elements; it was not sent")
     return body
 

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from tests.bench import abuse, answers, drift, push, scale, start, throughput
+from tests.bench import abuse, answers, drift, generator, push, scale, start, throughput
 
+_LONG = ("scale", "push")
 _SIZES: dict[str, tuple[int, ...]] = {
     "throughput": (300, 1000),
     "start": (5000,),
@@ -21,6 +22,9 @@ _SIZES: dict[str, tuple[int, ...]] = {
     "scale": (10_000,),
     "answers": (10, 1_000, 10_000, 100_000),
     "abuse": (1_000,),
+    "change": (10_000, 100_000),
+    "filters": (100_000,),
+    "memory": (100_000,),
 }
 
 
@@ -38,6 +42,12 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
             return drift.measure(tenants, changes=400)
         case "push":
             return push.measure(tenants)
+        case "change":
+            return generator.measure_change(tenants)
+        case "filters":
+            return generator.measure_filters(tenants)
+        case "memory":
+            return generator.measure_memory(tenants)
         case _:
             return scale.measure(tenants, quiet)
 
@@ -45,9 +55,8 @@ def _run(topic: str, tenants: int, rounds: int, quiet: float) -> Coroutine[Any, 
 def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "topics", nargs="*", choices=[*_SIZES, []], default=["throughput", "start", "drift", "answers", "abuse"]
-    )
+    usual = [topic for topic in _SIZES if topic not in _LONG]
+    parser.add_argument("topics", nargs="*", choices=[*_SIZES, []], default=usual)
     parser.add_argument("--tenants", type=int, nargs="+", help="instead of the usual sizes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=600, help="seconds in which scale looks for writes")

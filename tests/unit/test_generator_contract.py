@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from tenantry.render import Row, render_row
+from tenantry_generator.body import Part
 from tenantry_generator.contract import (
     BODY_LIMIT,
     accepts_gzip,
@@ -127,16 +128,19 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer() -> None:
 
 def test_an_answer_is_what_argo_cd_expects_and_compact() -> None:
     rows: list[Row] = [render_row("Zoë & Söhne", {"status": "active"}), {"a": "b"}]
-    body = assemble([encode_row(row) for row in rows], count=2)
+    body = bytes(assemble([Part.of([encode_row(row)]) for row in rows], count=2))
+    assert body == bytes(assemble([Part.of([encode_row(row) for row in rows])], count=2))
     assert body.startswith('{"output":{"parameters":[{"tenant":"Zoë & Söhne","name":"zo-s-hne-'.encode())
     assert json.loads(body) == {"output": {"parameters": rows}}
-    assert assemble([], count=0) == b'{"output":{"parameters":[]}}'
+    assert bytes(assemble([], count=0)) == b'{"output":{"parameters":[]}}'
 
 
 @pytest.mark.parametrize("encoded", [[b"{}"], [b"{}", b""], [b"{}", b"{}", b"{}"], []])
 def test_an_answer_of_other_than_the_expected_elements_is_not_made(encoded: list[bytes]) -> None:
     with pytest.raises(AssemblyError):
-        assemble(encoded, count=2)
+        assemble([Part.of([each]) for each in encoded], count=2)
+    with pytest.raises(AssemblyError):
+        assemble([Part.of(encoded)], count=2)
 
 
 @pytest.mark.parametrize("row", [{"t": ("a",)}, {1: "a"}])
