@@ -194,6 +194,7 @@ async def test_it_starts_while_postgres_is_away_without_and_with_a_record(
             recorded.append(await reading(generator))
         nothing = make("two", TENANTRY_SOURCES="postgres", TENANTRY_DATABASE_URL=database)
         await nothing.start(until="/healthz")
+        await shows(nothing, "tenantry_answering 1.0")
 
         async def ask() -> None:
             assert (await nothing.getparams())[0] == 503
