@@ -8,6 +8,7 @@ finest that the API server keeps in a list of resources, and are written as it w
 import enum
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Form", "Quantity", "parse", "total"]
 
@@ -50,7 +51,12 @@ def parse(text: int | str) -> Quantity:
 
     ValueError: it is no such text, is negative, or is more than 9E, where the API server itself loses exactness.
     """
-    written = str(text)
+    return _parse(str(text))
+
+
+@lru_cache(maxsize=1024)
+def _parse(written: str) -> Quantity:
+    # Most tenants have one of a few sizes, and each look reads some twenty amounts.
     found = _PATTERN.fullmatch(written) if len(written) <= _LONGEST else None
     if found is None or not (found["whole"] or found["fraction"]):
         raise ValueError(f"{written[:_LONGEST]!r} is not a quantity such as 2, 500m, 1.5Gi or 1e3")

@@ -9,6 +9,7 @@ can lose a DELETE for good (kubernetes/kubernetes#123072).
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `silence`: a watch without a byte for so long is dead. `relist`: list again at least so often."""
+    """Seconds. `silence`: a watch without a byte for so long is dead. `relist`: list again at least so often.
+
+    A list comes up to a fifth earlier than that, so that the caches of one process don't list all at once.
+    """
 
     silence: float = 75.0
     relist: float = 900.0
@@ -50,8 +54,9 @@ class Reflector(Generic[T]):
     called for every difference, None standing for absent; `synced` is set after the first complete list. `error` is why
     the cache may be behind, None while the watch is healthy; the items stay as they were last seen. `on_error()` is
     called whenever a list or watch failed, and when all is well again. `on_restored(missing)` is called with what a
-    restored API server no longer has, before `on_change` is for each of them. `namespace`: None is all of them.
-    `regressions` counts the lists that went back in time.
+    restored API server no longer has, before `on_change` is for each of them. `on_listed()` is called after every
+    complete list, once `items` is what it said. `namespace`: None is all of them. `regressions` counts the lists that
+    went back in time.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Reflector(Generic[T]):
         on_change: Callable[[Key, T | None, T | None], None] | None = None,
         on_error: Callable[[], None] | None = None,
         on_restored: Callable[[frozenset[Key]], None] | None = None,
+        on_listed: Callable[[], None] | None = None,
         namespace: str | None = None,
         label_selector: str | None = None,
         timing: Timing | None = None,
@@ -74,6 +80,7 @@ class Reflector(Generic[T]):
         self._on_change = on_change
         self._on_error = on_error
         self._on_restored = on_restored
+        self._on_listed = on_listed
         self._namespace = namespace
         self._label_selector = label_selector
         self._timing = timing or Timing()
@@ -81,7 +88,7 @@ class Reflector(Generic[T]):
         self._versions: dict[Key, int] = {}
         self._seen = 0
         self._older_lists = 0
-        self._listed_at = float("-inf")
+        self._list_due = 0.0
         self._must_list = True
         self.items: Mapping[Key, T] = MappingProxyType(self._items)
         self.synced = asyncio.Event()
@@ -94,7 +101,7 @@ class Reflector(Generic[T]):
         backoff = Backoff(first=self._timing.first_retry, cap=self._timing.last_retry)
         while True:
             try:
-                if self._must_list or self._now() - self._listed_at > self._timing.relist:
+                if self._must_list or self._now() >= self._list_due:
                     await self._list()
                     backoff.reset()
                 if await self._watch():
@@ -169,9 +176,11 @@ class Reflector(Generic[T]):
             self._go_back(found.keys())
         self._replace(found, seen)
         self._must_list = False
-        self._listed_at = self._now()
+        self._list_due = self._now() + self._timing.relist * random.uniform(0.8, 1.0)  # noqa: S311 - spreads lists
         self._healthy()
         self.synced.set()
+        if self._on_listed is not None:
+            self._on_listed()
 
     def _read(self, body: dict[str, Any], *, older: bool) -> tuple[Key, tuple[int, T | None]]:
         """Return an object's key, version and item, None if that is known; in an older list a version says nothing."""
@@ -216,12 +225,13 @@ class Reflector(Generic[T]):
         """Follow one watch to its end; return whether it lasted or brought anything."""
         started = self._now()
         events = 0
+        until_list = math.ceil(self._list_due - started)
         watch = self._kube.watch(
             self._resource,
             resource_version=str(self._seen),
             namespace=self._namespace,
             label_selector=self._label_selector,
-            timeout_seconds=random.randint(300, 600),  # noqa: S311 - spreads reconnects
+            timeout_seconds=max(1, min(until_list, random.randint(300, 600))),  # noqa: S311 - spreads reconnects
             silence=self._timing.silence,
         )
         async with watch as stream:

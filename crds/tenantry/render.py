@@ -5,7 +5,7 @@ element has every key, numbers are strings, and nothing is null. The keys are fi
 schemas: no tenant can add, shadow or remove one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = [
     "STATUS",
     "ClusterRow",
     "Row",
+    "TableRow",
+    "as_dict",
     "inherited_columns",
     "merge_rows",
     "render_row",
@@ -29,8 +31,8 @@ __all__ = [
     "schema_keys",
 ]
 
-Row = dict[str, Any]
-"""One element of the answer: JSON without nulls and numbers."""
+Row = Mapping[str, Any]
+"""One element of the answer: JSON without nulls and numbers. What is in it is never changed."""
 
 CLUSTER = "cluster"
 POSTGRES = "postgres"
@@ -61,6 +63,21 @@ RESERVED = frozenset((*FIXED, *INPUTS, "generator", "values"))
 An element of a namespace has `cluster` too; Argo CD puts `generator` and `values` there itself.
 """
 
+_OF_EVERY_ROW: Row = {
+    STATUS: "",
+    "state": "Active",
+    "class": "",
+    "source": POSTGRES,
+    "project": "",
+    "namespace": "",
+    "namespaces": [],
+    "labels": {},
+    "annotations": {},
+    "owners": [],
+    "parameters": {},
+}
+"""What a database row has when no column says otherwise."""
+
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -81,7 +98,7 @@ def render_tenant(resolved: Resolved, columns: Sequence[str] = (STATUS,)) -> Clu
     parameters: dict[str, Any] = _plain(spec.parameters)
     annotations = {key: value for key, value in tenant.metadata.annotations.items() if key != _LAST_APPLIED}
     state = tenant.spec.lifecycle.state.value
-    element: Row = {
+    element: dict[str, Any] = {
         "tenant": tenant.name,
         "name": tenant.name,
         "displayName": tenant.spec.display_name or tenant.name,
@@ -104,28 +121,65 @@ def render_tenant(resolved: Resolved, columns: Sequence[str] = (STATUS,)) -> Clu
     return ClusterRow(element, own)
 
 
-def render_row(raw: str, columns: Mapping[str, str]) -> Row:
+class TableRow(Row):
+    """A database row's element, of which only what differs from row to row is kept: a tenth of what a dict takes.
+
+    `record` is the raw value of the tenant column, then the text of each of `columns`, which the rows of a table share;
+    `name` is the slug of the raw value.
+    """
+
+    __slots__ = ("columns", "name", "record")
+
+    def __init__(self, record: tuple[str, ...], columns: tuple[str, ...]) -> None:
+        self.record = record
+        self.columns = columns
+        self.name = slug(record[0])
+
+    def element(self) -> dict[str, Any]:
+        """Return the same as a dict, which is not to be changed."""
+        raw = self.record[0]
+        columns = dict(zip(self.columns, self.record[1:], strict=True))
+        return {"tenant": raw, "name": self.name, "displayName": raw, **_OF_EVERY_ROW, **columns}
+
+    def with_empty(self, keys: Sequence[str]) -> "TableRow":
+        """Return the row with further columns, which are empty."""
+        return TableRow((*self.record, *("" for _ in keys)), (*self.columns, *keys))
+
+    def __getitem__(self, key: str) -> Any:
+        if key in ("tenant", "displayName"):
+            return self.record[0]
+        if key == "name":
+            return self.name
+        if key in self.columns:
+            return self.record[self.columns.index(key) + 1]
+        return _OF_EVERY_ROW[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from FIXED
+        yield from (column for column in self.columns if column != STATUS)
+
+    def __len__(self) -> int:
+        return len(FIXED) + len(self.columns) - (STATUS in self.columns)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TableRow) and self.columns == other.columns:
+            return self.record == other.record
+        return isinstance(other, Mapping) and self.element() == as_dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """Return an element as a dict, which is what JSON is made of; it is not to be changed."""
+    if isinstance(row, dict):
+        return row
+    return row.element() if isinstance(row, TableRow) else dict(row)
+
+
+def render_row(raw: str, columns: Mapping[str, str]) -> dict[str, Any]:
     """Render a database row: the raw value of its tenant column, and the text of each configured column in order."""
-    element: Row = {
-        "tenant": raw,
-        "name": slug(raw),
-        "displayName": raw,
-        STATUS: columns.get(STATUS, ""),
-        "state": "Active",
-        "class": "",
-        "source": POSTGRES,
-        "project": "",
-        "namespace": "",
-        "namespaces": [],
-        "labels": {},
-        "annotations": {},
-        "owners": [],
-        "parameters": {},
-    }
-    for column, text in columns.items():
-        if column != STATUS:
-            element[column] = text
-    return element
+    own: dict[str, Any] = {"namespaces": [], "labels": {}, "annotations": {}, "owners": [], "parameters": {}}
+    return {**TableRow((raw, *columns.values()), tuple(columns)).element(), **own}
 
 
 def merge_rows(cluster_row: ClusterRow, database_row: Row) -> Row:

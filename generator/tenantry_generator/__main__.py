@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
 from tenantry.telemetry import configure_logging, get_logger
 from tenantry_generator.answers import Answers
-from tenantry_generator.app import make_app
+from tenantry_generator.app import before_routing, make_app
 from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
 from tenantry_generator.binding import Binding
@@ -42,13 +43,12 @@ from tenantry_generator.settings import HELP, Settings, load_settings
 from tenantry_generator.sources.cluster import ClusterSource
 from tenantry_generator.sources.clusters import Clusters
 from tenantry_generator.sources.postgres import PostgresSource
+from tenantry_generator.tls import Certificates
 
 __all__ = ["main"]
 
 log = get_logger(__name__)
 
-_KEEPALIVE = 120.0
-"""Seconds; longer than the 90 s after which Argo CD drops an idle connection, so that it never meets one we closed."""
 _SHUTDOWN = 10.0
 
 
@@ -77,19 +77,37 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         role = await _role(settings, stack)
-        app = await _make_app(settings, stack, role)
-        runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_SHUTDOWN, auto_decompress=False
+        metrics = Metrics()
+        app = await _make_app(settings, stack, role, metrics)
+        served = serving(
+            web.AppRunner(app, shutdown_timeout=_SHUTDOWN),
+            (settings.host, settings.port),
+            tls=_tls(settings, stack, metrics),
+            first=before_routing(app),
+            on_ended=lambda why: metrics.connections_ended.labels(why.value).inc(),
         )
-        await stack.enter_async_context(serving(runner, (settings.host, settings.port)))
-        log.info("listening", host=settings.host, port=settings.port, sources=settings.sources)
+        await stack.enter_async_context(served)
+        log.info(
+            "listening",
+            host=settings.host,
+            port=settings.port,
+            tls=settings.tls_dir is not None,
+            sources=settings.sources,
+        )
         async with role.holding():
             await stop.wait()
         log.info("stopping")
 
 
-async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role) -> web.Application:
-    metrics = Metrics()
+def _tls(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> ssl.SSLContext | None:
+    if settings.tls_dir is None:
+        return None
+    certificates = Certificates(settings.tls_dir, show=metrics.tls_pair_refused.set)
+    stack.push_async_callback(_end, asyncio.create_task(certificates.follow(), name="certificate"))
+    return certificates.context
+
+
+async def _make_app(settings: Settings, stack: AsyncExitStack, role: Role, metrics: Metrics) -> web.Application:
     metrics.answering.set_function(role.answering)
     columns = settings.table.columns
     in_cluster = CLUSTER in settings.sources or settings.lease_namespace is not None

@@ -6,14 +6,12 @@ name nobody deletes anything upon the answer, so it is given as it is.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from tenantry.render import Row
 from tenantry.telemetry import get_logger
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.binding import Binding
-from tenantry_generator.body import Body
 from tenantry_generator.contract import Request
 from tenantry_generator.directory import Directory
 from tenantry_generator.errors import NotReady, Refused
@@ -24,6 +22,8 @@ from tenantry_generator.metrics import Metrics
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.query import Query
 from tenantry_generator.received import Receipt, Received, Reply
+from tenantry_generator.replies import Replies
+from tenantry_generator.scope import scoped_uses
 from tenantry_generator.views import View, make_view, matches, shown, view_id
 
 __all__ = ["HOLDS", "Answers"]
@@ -51,6 +51,7 @@ class Answers:
         self._binding = binding
         self._metrics = metrics
         self._contacts: dict[str, Contact] = {}
+        self._replies = Replies()
         self.received = Received()
 
     @property
@@ -71,14 +72,34 @@ class Answers:
 
     async def answer(self, request: Request) -> Reply:
         """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
+        now, asking = self._publisher.now(), self._asking(request)
+        known = self._replies.find(request, state=self._publisher.membership, asking=asking, now=now)
+        if known is not None:
+            return known
+        reply, query = await self._answer(request)
+        # Without a name nothing is recorded of the namespaces that are asked for, so they may change by themselves.
+        lasting = bool(request.applicationset) or query.expansion is None
+        # What was read stays read until this replica takes over, which makes another snapshot.
+        if lasting and not self._unsure(query) and self._asking(request)[1:] == asking[1:]:
+            asking = self._asking(request)
+            self._replies.keep(request, reply, state=self._publisher.membership, asking=asking, now=now)
+        return reply
+
+    def _asking(self, request: Request) -> tuple[object, ...]:
+        """Return what an answer is made from besides what is recorded."""
+        directory = self._directory
+        found = directory.find(request.applicationset)
+        return self._publisher.snapshot, directory.settled, found, self._binding.clusters
+
+    async def _answer(self, request: Request) -> tuple[Reply, Query]:
         applicationset, parameters = request.applicationset, request.parameters
         query = self._parse(parameters)
         bound = self._binding.bind(query)
         snapshot = self._publisher.current()
         if not applicationset:
             _require_tenants(self._publisher.membership)
-            return Reply(Body([snapshot.answer(bound)]), lambda: None)
-        found = self._directory.find(applicationset)
+            return Reply(snapshot.answer(bound), lambda: None), query
+        found = self._find(request)
         self._check(applicationset, bound, found)
         wanted = self._wanted(applicationset, parameters, query, None if found is None else found[1])
         await self._make_known(applicationset, wanted, found)
@@ -86,18 +107,21 @@ class Answers:
         views = self._views(applicationset, query, wanted, sure=found is not None)
         snapshot = self._publisher.current()
         elements = snapshot.elements(self._binding.bind(query), views)
-        receipt = Receipt(
-            applicationset,
-            query.key,
-            query.of_tenants.key,
-            snapshot.revision,
-            self._publisher.now(),
-            elements,
-            self._publisher.membership.revision,
-        )
+        key, tenants_key, now = query.key, query.of_tenants.key, self._publisher.now
+        recorded = self._publisher.membership.revision
+
+        def sent() -> None:
+            revision = snapshot.revision
+            self.received.note(Receipt(applicationset, key, tenants_key, revision, now(), elements, recorded))
+
         if found is not None and found[0].plain and [use.selector for use in found[0].uses] == [None]:
             self._metrics.set_elements(applicationset, len(elements))
-        return Reply(Body([snapshot.encode(elements)]), partial(self.received.note, receipt))
+        return Reply(snapshot.encode(elements), sent), query
+
+    def _find(self, request: Request) -> tuple[ApplicationSet, Sequence[Use]] | None:
+        """Return the ApplicationSet with what its generators ask for by the token of this request."""
+        found = self._directory.find(request.applicationset)
+        return None if found is None else (found[0], scoped_uses(found[1], request.scope))
 
     def look(
         self, applicationset: str, parameters: Mapping[str, Any], found: tuple[ApplicationSet, Sequence[Use]] | None
@@ -179,7 +203,7 @@ class Answers:
 
     def _ids(self, applicationset: str, uses: Sequence[Use]) -> frozenset[str] | None:
         """Return the ids of all views that the ApplicationSet can ask for; None when some can't be told beforehand."""
-        if any(use.parameters is None for use in uses):
+        if any(use.parameters is None for use in uses) or not _one_token(uses):
             return None
         asked = [use for use in uses if self._key(use) is not None]
         return frozenset(view_id(applicationset, self._parse(use.parameters or {}), use.selector) for use in asked)
@@ -226,10 +250,11 @@ class Answers:
     def _contact(self, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
         """Return how many Applications there are and how many elements all its generators would now get.
 
-        Where that can't be told, among other generators or within a matrix, the elements of this answer stand for it.
+        Where that can't be told, among other generators, within a matrix or with several tokens, the elements of this
+        answer stand for it.
         """
         asked = [use for use in uses if self._key(use) is not None]
-        if found.plain and len(asked) == len(found.uses):
+        if found.plain and len(asked) == len(found.uses) and _one_token(uses):
             elements = sum(
                 self._count(found.name, self._binding.bind(self._parse(use.parameters or {})), use.selector)
                 for use in asked
@@ -243,6 +268,11 @@ class Answers:
         view = membership.views.get(view_id(applicationset, query, selector))
         tenants = matches(query, selector, membership.merged.rows)
         return len(query.shaped(shown(tenants, [] if view is None else [view])))
+
+
+def _one_token(uses: Sequence[Use]) -> bool:
+    """Whether they ask with one token: each ConfigMap names one, and what that is bound to shows when it is used."""
+    return len({use.config_map for use in uses}) <= 1
 
 
 def _require_tenants(membership: Membership) -> None:

@@ -24,6 +24,11 @@ class Binding:
         self._publisher = publisher
         self._clusters = clusters
 
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The names of the clusters whose namespaces can be asked for."""
+        return tuple(self._clusters.feeds)
+
     def bind(self, query: Query) -> Query:
         """Return a query that knows the namespaces it asks for.
 

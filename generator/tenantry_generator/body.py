@@ -6,13 +6,45 @@ other are one gzip file, and the client of Argo CD reads them as such.
 
 import asyncio
 import zlib
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 
-__all__ = ["Body"]
+from tenantry_generator.errors import AssemblyError
+
+__all__ = ["Body", "Part"]
 
 _GZIP = 31
 """zlib's name for gzip with the largest window; it writes no time, so equal bytes stay equal."""
 _FASTEST = 1
+
+
+class Part(bytes):
+    """Elements that have been encoded, joined by commas. Its gzip member is made once and kept."""
+
+    ends: "array[int]"
+    """Where each of them ends."""
+    _member: bytes | None = None
+
+    @classmethod
+    def of(cls, encoded: Sequence[bytes]) -> "Part":
+        """Return `encoded`, at least one element, joined. AssemblyError: it does not add up."""
+        part = cls(b",".join(encoded))
+        part.ends = array("I", [end - 1 for end in accumulate([len(each) + 1 for each in encoded])])
+        if not encoded or not all(encoded) or part.ends[-1] != len(part):
+            raise AssemblyError("a part of the answer is not as long as its elements; it was not sent")
+        return part
+
+    def element(self, at: int) -> bytes:
+        """Return an element by its number from 0."""
+        return self[self.ends[at - 1] + 1 if at else 0 : self.ends[at]]
+
+    @property
+    def member(self) -> bytes:
+        """The part as a gzip member."""
+        if self._member is None:
+            self._member = _gzip(self)
+        return self._member
 
 
 class Body:
@@ -31,8 +63,20 @@ class Body:
     async def gzipped(self) -> "Body":
         """Return the same body as gzip; it is made once, beside the event loop."""
         if self._gzipped is None:
-            self._gzipped = Body([await asyncio.to_thread(_gzip, bytes(self))])
+            self._gzipped = Body(await asyncio.to_thread(_members, self.parts))
         return self._gzipped
+
+
+def _members(parts: Sequence[bytes]) -> list[bytes]:
+    """Return a gzip member for each part; what stands between two of them is the same everywhere."""
+    known: dict[bytes, bytes] = {}
+    members = []
+    for part in parts:
+        if isinstance(part, Part):
+            members.append(part.member)
+        else:
+            members.append(known.setdefault(part, known.get(part) or _gzip(part)))
+    return members
 
 
 def _gzip(data: bytes) -> bytes:

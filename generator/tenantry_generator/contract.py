@@ -10,14 +10,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from tenantry.render import Row
+from tenantry.jsontext import dump_json, load_json
+from tenantry.render import Row, as_dict
+from tenantry_generator.body import Body, Part
 from tenantry_generator.errors import AssemblyError, Refused
+from tenantry_generator.selector import EVERYTHING, Selector
 
 __all__ = [
     "BODY_LIMIT",
     "Request",
+    "accepts_gzip",
     "assemble",
     "encode_message",
     "encode_row",
@@ -29,29 +34,39 @@ __all__ = [
 BODY_LIMIT = 64 * 1024
 """Bytes. A request holds the name of an ApplicationSet and a handful of parameters."""
 
+_SHORT, _REPEATED = 2048, 512
+"""Bytes of a body, and number of requests, that are remembered."""
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 _LONGEST_NAME = 100
-_HEAD, _TAIL = b'{"output":{"parameters":[', b"]}}"
+_HEAD, _COMMA, _TAIL = b'{"output":{"parameters":[', b",", b"]}}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """What a request says. `applicationset` is empty unless it is a name that Kubernetes would accept.
 
-    Equal to itself alone: who keeps something by it need not look into the parameters.
+    Equal to itself alone: who keeps something by it need not look into the parameters. `scope` is what the caller's
+    token is bound to, and already a part of them.
     """
 
     applicationset: str
     parameters: Mapping[str, Any]
+    scope: Selector = EVERYTHING
 
 
 def parse_request(body: bytes, content_type: str | None) -> Request:
     """Read a request's body; an empty one asks for every tenant. Refused: 400, 413 or 415.
 
-    Unknown keys outside of `input.parameters` are ignored: Argo CD may add some.
+    Unknown keys outside of `input.parameters` are ignored: Argo CD may add some. Argo CD repeats itself to the byte, so
+    the same short body gives the same Request as long as it is among the last few hundred.
     """
     if len(body) > BODY_LIMIT:
         raise Refused(413, f"the body is longer than {BODY_LIMIT} bytes")
+    return _parse_again(body, content_type) if len(body) <= _SHORT else _parse_request(body, content_type)
+
+
+def _parse_request(body: bytes, content_type: str | None) -> Request:
     if not body.strip():
         return Request("", {})
     if content_type is not None and content_type.partition(";")[0].strip().lower() != "application/json":
@@ -61,6 +76,9 @@ def parse_request(body: bytes, content_type: str | None) -> Request:
     name = document.get("applicationSetName")
     known = isinstance(name, str) and len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
     return Request(str(name) if known else "", _object(given.get("parameters"), "input.parameters"))
+
+
+_parse_again = lru_cache(maxsize=_REPEATED)(_parse_request)
 
 
 def parse_acknowledgement(body: bytes) -> tuple[str, str]:
@@ -76,19 +94,35 @@ def parse_acknowledgement(body: bytes) -> tuple[str, str]:
 
 def encode_row(row: Row) -> bytes:
     """Return one element of the answer as JSON, read back and compared. AssemblyError: it would not arrive as it is."""
-    encoded = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    if json.loads(encoded) != row:
+    element = as_dict(row)
+    try:
+        encoded = dump_json(element)
+    except TypeError:  # deeper than orjson goes, or nothing that JSON has
+        encoded = json.dumps(element, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if load_json(encoded) != element:
         raise AssemblyError("an element of the answer does not survive its own encoding")
     return encoded
 
 
-def assemble(encoded: Sequence[bytes], *, count: int) -> bytes:
-    """Return the answer that holds `encoded`, which must be `count` elements. AssemblyError: it does not add up."""
-    body = b"".join((_HEAD, b",".join(encoded), _TAIL))
-    length = len(_HEAD) + sum(map(len, encoded)) + max(0, count - 1) + len(_TAIL)
-    if len(encoded) != count or len(body) != length or not all(encoded):
+def assemble(parts: Sequence[Part], *, count: int) -> Body:
+    """Return the answer that consists of `parts`, which must be `count` elements. AssemblyError: it does not add up."""
+    pieces = [each for part in parts for each in (_COMMA, part)][1:]
+    body = Body((_HEAD, *pieces, _TAIL))
+    length = len(_HEAD) + sum(part.ends[-1] for part in parts) + max(0, len(parts) - 1) + len(_TAIL)
+    if sum(len(part.ends) for part in parts) != count or body.length != length:
         raise AssemblyError("the answer is not as long as its elements; it was not sent")
     return body
+
+
+@lru_cache(maxsize=64)
+def accepts_gzip(header: str) -> bool:
+    """Whether a client that sends this Accept-Encoding takes gzip, with the weights of RFC 9110; "" is no header."""
+    weights: dict[str, float] = {}
+    for each in header.lower().split(","):
+        coding, *parameters = (part.strip() for part in each.split(";"))
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        weights[coding] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+    return max(weights.get("gzip", weights.get("*", 0.0)), weights.get("x-gzip", 0.0)) > 0
 
 
 def encode_message(message: str) -> bytes:

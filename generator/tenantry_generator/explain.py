@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tenantry.names import slug
-from tenantry.render import CLUSTER, POSTGRES, ClusterRow, Row, inherited_columns
+from tenantry.render import CLUSTER, POSTGRES, ClusterRow, Row, as_dict, inherited_columns
 from tenantry_generator.contract import encode_time
 from tenantry_generator.guard import Hold
 from tenantry_generator.membership import Listing, Membership
@@ -54,7 +54,7 @@ def explain(name: str, known: Known) -> dict[str, Any] | None:
         "listed": element is not None,
         "revision": known.snapshot.revision,
         "source": None if element is None else element["source"],
-        "element": element,
+        "element": None if element is None else as_dict(element),
         "sources": [
             _source(name, source, listings, known.told.get(source)) for source in sorted({*listings, *known.told})
         ],
@@ -88,14 +88,15 @@ def _names(known: Known) -> Iterator[Mapping[str, object]]:
 
 
 def _source(name: str, source: str, listings: Mapping[str, Listing], told: Told | None) -> dict[str, Any]:
-    listing, read = listings.get(source, Listing({})), None if told is None else told.read
-    served = listing.rows.get(name)
+    listing, read = listings.get(source, Listing()), None if told is None else told.read
+    found = listing.rows.get(name)
+    served: Row | None = found.element if isinstance(found, ClusterRow) else found
     over = listings[CLUSTER].rows.get(name) if source == POSTGRES and CLUSTER in listings else None
     return {
         "source": source,
         "problem": "it is no longer configured" if told is None else told.problem,
         "lists": None if read is None else name in read.rows or name in read.quarantined,
-        "row": served.element if isinstance(served, ClusterRow) else served,
+        "row": None if served is None else as_dict(served),
         "quarantined": None if read is None else read.quarantined.get(name),
         "doubted": None if read is None else read.doubted.get(name),
         "held": _held(next((hold for hold in listing.holds if name in hold.names), None)),

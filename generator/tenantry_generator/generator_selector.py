@@ -7,6 +7,7 @@ from typing import Any
 
 from tenantry.render import Row
 from tenantry_generator.selector import OPERATORS, Requirement
+from tenantry_generator.traits import choose
 
 __all__ = ["Selector", "read_selector", "select"]
 
@@ -30,6 +31,14 @@ class Selector:
         return all(each.accepts(_text_at(row, each.key)) for each in self.requirements)
 
 
+@dataclass(frozen=True, slots=True)
+class _LeafTrait:
+    path: str
+
+    def of(self, key: str, value: Row) -> str | None:
+        return _text_at(value, self.path)
+
+
 def read_selector(body: object) -> Selector | None:
     """Return the selector; None when there is none, or one that looks at what Argo CD adds and so can't be known here.
 
@@ -47,10 +56,10 @@ def read_selector(body: object) -> Selector | None:
 
 
 def select(selector: Selector | None, elements: Mapping[str, Row]) -> Mapping[str, Row]:
-    """Return those of `elements`, by key, that Argo CD would keep; all without a selector."""
+    """Return those of `elements`, by key, that Argo CD would keep, in order; all without a selector."""
     if selector is None:
         return elements
-    return {key: row for key, row in elements.items() if selector.matches(row)}
+    return choose(elements, [(_LeafTrait(each.key), each) for each in selector.requirements])
 
 
 def _text_at(value: Any, path: str) -> str | None:

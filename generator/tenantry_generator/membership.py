@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from tenantry.render import CLUSTER, POSTGRES
+from tenantry_generator.blockmap import Block, BlockMap, replaced_keys
 from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, held_by, judge
 from tenantry_generator.merge import Merged, changed_names, merge, with_keys
 from tenantry_generator.namespaces import Namespaces
@@ -71,7 +72,7 @@ class Acknowledgement:
 class Listing:
     """One source: its rows by tenant name, held ones among them."""
 
-    rows: Mapping[str, Any]
+    rows: BlockMap[Any] = field(default_factory=BlockMap)
     holds: tuple[Hold, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -86,7 +87,7 @@ class Membership:
     everything: Ledger = field(default_factory=Ledger)
     views: Mapping[str, View] = field(default_factory=dict)
     namespaces: Mapping[str, Namespaces] = field(default_factory=dict)
-    departed: Mapping[str, Departed] = field(default_factory=dict)
+    departed: BlockMap[Departed] = field(default_factory=BlockMap)
     acknowledged: Mapping[str, Acknowledgement] = field(default_factory=dict)
 
 
@@ -98,10 +99,9 @@ def holds(membership: Membership) -> list[Hold]:
     return sorted(found, key=lambda hold: (hold.since, hold.hash))
 
 
-def unheld(listing: Listing) -> dict[str, Any]:
+def unheld(listing: Listing) -> BlockMap[Any]:
     """Return what the source itself listed when it was last read."""
-    held = held_by(listing.holds)
-    return {name: row for name, row in listing.rows.items() if name not in held}
+    return listing.rows.updated({}, held_by(listing.holds))
 
 
 def take(
@@ -118,8 +118,12 @@ def take(
     """
     before = membership.sources.get(source)
     if before is None:
-        return _with(membership, source, Listing(dict(read)), Verdict((), frozenset()), now)
-    missing = before.rows.keys() - read.keys()
+        listing = Listing(BlockMap.of(read))
+        return _with(membership, source, listing, Verdict((), frozenset()), now, came=listing.rows)
+    read = before.rows.replaced(read)
+    # Everything that is not as it was, also what only is another object: to know it makes the next look quick.
+    touched = replaced_keys(before.rows, read)
+    missing = frozenset(name for name in touched if name not in read)
     followed = [hold for hold in before.holds if hold.hash in waiting(membership)]
     agreed = held_by(followed) & missing
     verdict = judge(
@@ -135,12 +139,13 @@ def take(
         now=now,
         doubted=doubted,
     )
-    rows = {**read, **{name: before.rows[name] for name in verdict.held}}
-    if verdict.holds == before.holds and not _differ(before.rows, rows):
+    rows = read.updated({name: before.rows[name] for name in verdict.held})
+    if verdict.holds == before.holds and touched <= verdict.held:
         return membership
     membership = mark_used(membership, [hold.hash for hold in followed], now=now)
     after = Listing(rows, verdict.holds, before.ledger)
-    return _with(membership, source, after, verdict, now, agreed=agreed)
+    came = touched - missing | held_by(before.holds)
+    return _with(membership, source, after, verdict, now, came=came, agreed=agreed)
 
 
 def know_keys(membership: Membership, keys: Collection[str], *, now: float) -> Membership:
@@ -208,13 +213,17 @@ def _with(
     verdict: Verdict,
     now: float,
     *,
+    came: Collection[str],
     agreed: frozenset[str] = frozenset(),
 ) -> Membership:
-    """Return the state with a source's new listing, and everything that follows from it."""
+    """Return the state with a source's new listing, and everything that follows from it.
+
+    `came`: everybody who may be back, those that are in the listing and were not, or were held.
+    """
     left = verdict.left
     leaving = [name for name in left if not _listed_elsewhere(membership, source, name)]
     listing = replace(listing, ledger=listing.ledger.note(left=len(left), served=len(listing.rows), now=now))
-    departed = _departed(membership, source, listing, gone=left | agreed, now=now)
+    departed = _departed(membership, source, listing, came=came, gone=left | agreed, now=now)
     sources = {**membership.sources, source: listing}
     merged = merge(_rows(sources, CLUSTER), _rows(sources, POSTGRES), membership.merged)
     return replace(
@@ -232,38 +241,48 @@ def _views(membership: Membership, merged: Merged, now: float) -> Mapping[str, V
         return membership.views
     was, now_is = membership.merged.rows, merged.rows
     changed = changed_names(was, now_is)
-    before = {name: was[name] for name in changed if name in was}
-    after = {name: now_is[name] for name in changed if name in now_is}
+    before = BlockMap.of({name: was[name] for name in changed if name in was})
+    after = BlockMap.of({name: now_is[name] for name in changed if name in now_is})
     return {key: follow(view, before=before, after=after, now=now) for key, view in membership.views.items()}
 
 
 def _departed(
-    membership: Membership, source: str, listing: Listing, *, gone: Collection[str], now: float
-) -> Mapping[str, Departed]:
-    held = held_by(listing.holds)
-    found = {}
-    for name, each in membership.departed.items():
-        back = name in listing.rows and name not in held and (each.source == source or each.fate is Fate.LEFT)
-        forgotten = each.fate is not Fate.HELD and now - each.at > KEPT
-        if not back and not forgotten:
-            found[name] = each
-    for name in held:
-        if name not in found or found[name].fate is not Fate.HELD:
-            found[name] = Departed(Fate.HELD, source, now)
+    membership: Membership,
+    source: str,
+    listing: Listing,
+    *,
+    came: Collection[str],
+    gone: Collection[str],
+    now: float,
+) -> BlockMap[Departed]:
+    was, held = membership.departed, held_by(listing.holds)
+    over = {name for block in was.blocks for name in _forgotten(block, now)}
+    if was:
+        over |= {
+            name
+            for name in came
+            if (each := was.get(name)) is not None
+            and (name in listing.rows and name not in held)
+            and (each.source == source or each.fate is Fate.LEFT)
+        }
+    found = {
+        name: Departed(Fate.HELD, source, now)
+        for name in held
+        if (each := was.get(name)) is None or name in over or each.fate is not Fate.HELD
+    }
     for name in gone:
         fate = Fate.LISTED if _listed_elsewhere(membership, source, name) else Fate.LEFT
         found[name] = Departed(fate, source, now)
-    return found
+    return was.updated(found, over - found.keys())
+
+
+def _forgotten(block: Block[Departed], now: float) -> list[str]:
+    return [name for name, each in block.items() if each.fate is not Fate.HELD and now - each.at > KEPT]
 
 
 def _listed_elsewhere(membership: Membership, source: str, name: str) -> bool:
     return any(name in each.rows for key, each in membership.sources.items() if key != source)
 
 
-def _rows(sources: Mapping[str, Listing], source: str) -> Mapping[str, Any]:
-    return sources[source].rows if source in sources else {}
-
-
-def _differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a row came, went or is another object. Sources give unchanged rows as the same objects."""
-    return before.keys() != after.keys() or any(before[name] is not row for name, row in after.items())
+def _rows(sources: Mapping[str, Listing], source: str) -> BlockMap[Any]:
+    return sources[source].rows if source in sources else BlockMap()

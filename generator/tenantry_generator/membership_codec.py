@@ -1,8 +1,8 @@
 """Membership as what a RecordStore keeps, and back.
 
-What grows with the number of tenants is in tables, an entry each, so that a change of one tenant is one changed entry;
-bytes and tables of what has not changed are those of the save before. Rows are kept as the sources gave them and
-brought to the configured columns when they are read, since settings may change between two starts.
+What grows with the number of tenants is in tables, an entry each, so that a change of one tenant is one changed entry.
+Rows are kept as the sources gave them and brought to the configured columns when they are read, since settings may
+change between two starts.
 """
 
 import json
@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tenantry.render import CLUSTER, POSTGRES, RESERVED, ClusterRow, Row, render_row
+from tenantry.jsontext import dump_json, load_json
+from tenantry.render import CLUSTER, POSTGRES, RESERVED, ClusterRow, Row, TableRow, as_dict, render_row
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.errors import RecordCorrupt, Refused
 from tenantry_generator.generator_selector import read_selector
 from tenantry_generator.guard import Hold, Ledger
@@ -20,43 +22,27 @@ from tenantry_generator.merge import merge, with_keys
 from tenantry_generator.namespaces_codec import namespace_row, namespaces_meta, read_namespaces
 from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.record import Stored
+from tenantry_generator.record.tables import Encoded
 from tenantry_generator.views import View, matches
 
-__all__ = ["Encoder", "decode"]
+__all__ = ["decode", "encode"]
 
 _FORMAT = 1
 _HELD, _VIEWS, _DEPARTED, _NAMESPACES = "held", "views", "departed", "namespaces"
-Tables = dict[str, Mapping[str, bytes]]
 
 
-class Encoder:
-    """Encodes one state after the other; remembers the last, to reuse its bytes."""
-
-    def __init__(self) -> None:
-        self._membership = Membership()
-        self._tables: Tables = {}
-
-    def encode(self, membership: Membership) -> Stored:
-        """Return what to store."""
-        tables: Tables = {}
-        for source, listing in membership.sources.items():
-            before = self._membership.sources.get(source)
-            tables[source] = _table(
-                listing.rows, {} if before is None else before.rows, self._tables.get(source, {}), _source_row
-            )
-        views = membership.views.values()
-        tables[_HELD] = {f"{hold.hash}/{name}": b"1" for hold in holds(membership) for name in hold.names}
-        tables[_VIEWS] = {f"{view.id}/{key}": _json(row) for view in views for key, row in view.held.items()}
-        for key, each in membership.namespaces.items():
-            known = self._membership.namespaces.get(key)
-            table = f"{_NAMESPACES}/{key}"
-            tables[table] = _table(
-                each.rows, {} if known is None else known.rows, self._tables.get(table, {}), namespace_row
-            )
-        was = self._membership.departed
-        tables[_DEPARTED] = _table(membership.departed, was, self._tables.get(_DEPARTED, {}), _departed)
-        self._membership, self._tables = membership, tables
-        return Stored(membership.revision, _json(_meta(membership)), tables)
+def encode(membership: Membership) -> Stored:
+    """Return what to store."""
+    tables: dict[str, Mapping[str, bytes]] = {}
+    for source, listing in membership.sources.items():
+        tables[source] = Encoded(listing.rows, _source_row)
+    views = membership.views.values()
+    tables[_HELD] = {f"{hold.hash}/{name}": b"1" for hold in holds(membership) for name in hold.names}
+    tables[_VIEWS] = {f"{view.id}/{key}": _json(as_dict(row)) for view in views for key, row in view.held.items()}
+    for key, each in membership.namespaces.items():
+        tables[f"{_NAMESPACES}/{key}"] = Encoded(each.rows, namespace_row)
+    tables[_DEPARTED] = Encoded(membership.departed, _departed)
+    return Stored(membership.revision, _json(_meta(membership)), tables)
 
 
 def decode(stored: Stored, columns: Sequence[str]) -> Membership:
@@ -82,27 +68,34 @@ def _decode(stored: Stored, columns: Sequence[str]) -> Membership:
     fit = _fitter(columns)
     sources = {
         source: Listing(
-            {name: _read_row(source, json.loads(row), fit) for name, row in stored.tables[source].items()},
+            BlockMap.of(
+                {
+                    name: _read_row(source, load_json(row), fit, tuple(columns))
+                    for name, row in stored.tables[source].items()
+                }
+            ),
             _holds(each["holds"], names),
             _ledger(each["ledger"]),
         )
         for source, each in meta["sources"].items()
     }
-    cluster, database = (sources[each].rows if each in sources else {} for each in (CLUSTER, POSTGRES))
+    cluster, database = (sources[each].rows if each in sources else BlockMap() for each in (CLUSTER, POSTGRES))
     keys = tuple(meta.get("keys", ()))  # a record of a version without them has none
     merged = merge(cluster, database, keys=keys)
     held: dict[str, dict[str, Row]] = defaultdict(dict)
     for key, row in stored.tables.get(_VIEWS, {}).items():
         view, _, element = key.partition("/")
         held[view][element] = with_keys(fit(json.loads(row)), keys)
-    departed = {name: json.loads(each) for name, each in stored.tables.get(_DEPARTED, {}).items()}
+    departed = {name: load_json(each) for name, each in stored.tables.get(_DEPARTED, {}).items()}
     return Membership(
         revision=stored.revision,
         sources=sources,
         merged=merged,
         everything=_ledger(meta["everything"]),
         views=_views(meta["views"], merged.rows, held=held, names=names, accepted=accepted_parameters(columns, keys)),
-        departed={name: Departed(Fate(each["fate"]), each["source"], each["at"]) for name, each in departed.items()},
+        departed=BlockMap.of(
+            {name: Departed(Fate(each["fate"]), each["source"], each["at"]) for name, each in departed.items()}
+        ),
         namespaces={
             key: read_namespaces(
                 body,
@@ -193,31 +186,22 @@ def _ledger(body: Mapping[str, Any]) -> Ledger:
     return Ledger(*(tuple((when, count) for when, count in body[part]) for part in ("departed", "served")))
 
 
-def _table(
-    values: Mapping[str, Any], before: Mapping[str, Any], encoded: Mapping[str, bytes], encode: Callable[[Any], bytes]
-) -> Mapping[str, bytes]:
-    if values is before:
-        return encoded
-    return {
-        name: encoded[name] if (old := before.get(name)) is value or old == value else encode(value)
-        for name, value in values.items()
-    }
-
-
 def _source_row(row: ClusterRow | Row) -> bytes:
     if isinstance(row, ClusterRow):
         return _json({"element": row.element, "own": sorted(row.own_columns)})
-    return _json(row)
+    return _json(as_dict(row))
 
 
 def _departed(departed: Departed) -> bytes:
     return _json(asdict(departed))
 
 
-def _read_row(source: str, body: dict[str, Any], fit: Callable[[Row], Row]) -> ClusterRow | Row:
+def _read_row(source: str, body: dict[str, Any], fit: Callable[[Row], Row], columns: tuple[str, ...]) -> Any:
     if source == CLUSTER:
         return ClusterRow(fit(body["element"]), frozenset(body["own"]))
-    return fit(body)
+    row = fit(body)
+    small = TableRow((row["tenant"], *(row[column] for column in columns)), columns)
+    return small if small == row else row  # another version may have rendered rows otherwise
 
 
 def _fitter(columns: Sequence[str]) -> Callable[[Row], Row]:
@@ -233,4 +217,7 @@ def _fitter(columns: Sequence[str]) -> Callable[[Row], Row]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return dump_json(value)
+    except TypeError:  # deeper than orjson goes
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -95,6 +95,19 @@ class Metrics:
             ("applicationset",),
             registry=registry,
         )
+        self.connections_ended = Counter(
+            "tenantry_connections_ended_total",
+            "Connections that a limit ended: for a header or a reader that took too long, or for want of room.",
+            ("reason",),
+            registry=registry,
+        )
+        self.tls_pair_refused = Gauge(
+            "tenantry_tls_pair_refused",
+            "1 while what is in TENANTRY_TLS_DIR can't be used, and the pair before it still is.",
+            registry=registry,
+        )
+        self._applicationsets: set[str] = set()
+        self._counters: dict[tuple[str, int], Counter] = {}
         self.pushes = Counter(
             "tenantry_push_total",
             "Tries to annotate an ApplicationSet so that it asks at once, by result.",
@@ -112,22 +125,21 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=registry,
         )
-        self._applicationsets: set[str] = set()
         self._add_answers(registry)
         self._add_sources(registry)
         add_build_info(registry)
         self.api = ApiMetrics(registry)
 
     def _add_answers(self, registry: CollectorRegistry) -> None:
-        self._outcomes = Counter(
+        results = Counter(
             "tenantry_getparams_answers_total",
             "Requests for parameters, by what the answer was made of: fresh, every source being read; last_good, one "
             "can't be read and is served as last read; recorded, one has not been read since the start; or refused.",
             ("result",),
             registry=registry,
         )
-        for outcome in ("fresh", "last_good", "recorded", "refused"):
-            self._outcomes.labels(outcome)
+        outcomes: tuple[Outcome, ...] = ("fresh", "last_good", "recorded", "refused")
+        self._by_outcome = {outcome: results.labels(outcome) for outcome in outcomes}
         self._bytes = Histogram(
             "tenantry_getparams_response_bytes",
             "Size of an answer with status 200.",
@@ -201,7 +213,7 @@ class Metrics:
 
     def count_answer(self, outcome: Outcome, size: int | None) -> None:
         """Count what a request got; `size` in bytes, None unless it is a 200."""
-        self._outcomes.labels(outcome).inc()
+        self._by_outcome[outcome].inc()
         if size is not None:
             self._bytes.observe(size)
 
@@ -235,7 +247,11 @@ class Metrics:
 
     def count_request(self, applicationset: str, code: int, seconds: float) -> None:
         """Count one request; beyond a thousand names the label is `other`, so that it can't fill the memory."""
-        self._requests.labels(applicationset=self._label(applicationset), code=str(code)).inc()
+        label = self._label(applicationset)
+        counter = self._counters.get((label, code))
+        if counter is None:
+            counter = self._counters[label, code] = self._requests.labels(applicationset=label, code=str(code))
+        counter.inc()
         self._duration.observe(seconds)
 
     def _label(self, applicationset: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tenantry.render import Row
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.expand import Expansion, Place, Places, is_shown
 from tenantry_generator.guard import SHARE, Hold, Ledger, Room, judge
 
@@ -28,7 +29,7 @@ class Namespaces:
     """
 
     expansion: Expansion
-    rows: Mapping[str, Place]
+    rows: BlockMap[Place]
     places: Places = field(compare=False, repr=False)
     holds: tuple[Hold, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
@@ -50,7 +51,7 @@ def namespaces_id(expansion: Expansion) -> str:
 def by_tenant(rows: Mapping[str, Place]) -> Places:
     """Return namespaces by their tenant, in the order of their names."""
     found: dict[str, list[Place]] = {}
-    for _, place in sorted(rows.items()):
+    for place in BlockMap.of(rows).values():
         found.setdefault(place.tenant, []).append(place)
     return {tenant: tuple(places) for tenant, places in found.items()}
 
@@ -59,7 +60,7 @@ def first_seen(
     expansion: Expansion, read: Mapping[str, Place], *, tenants: Mapping[str, Row], now: float
 ) -> Namespaces:
     """Return the set when it is asked for the first time; `tenants` are those that are served."""
-    rows = _matching(expansion, read)
+    rows = BlockMap.of(_matching(expansion, read))
     ledger = Ledger().note(left=0, served=len(_shown(rows, tenants)), now=now)
     return Namespaces(expansion, rows, by_tenant(rows), ledger=ledger, asked=now)
 
@@ -92,7 +93,7 @@ def follow(
         room=Room(before.ledger.room(share=SHARE, now=now)),
         now=now,
     )
-    rows = {**found, **{name: before.rows[name] for name in verdict.held}}
+    rows = before.rows.replaced({**found, **{name: before.rows[name] for name in verdict.held}})
     if verdict.holds == before.holds and rows == before.rows:
         return before
     ledger = before.ledger.note(left=len(verdict.left), served=len(_shown(rows, tenants)), now=now)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.expand import Expansion, Place
 from tenantry_generator.guard import Hold, Ledger
 from tenantry_generator.namespaces import Namespaces, by_tenant
@@ -30,7 +31,9 @@ def read_namespaces(
     """Return the set that was kept. KeyError, TypeError or ValueError if it wasn't."""
     wanted = (Requirement(key, operator, frozenset(values)) for key, operator, values in meta["selector"])
     bodies = {name: json.loads(body) for name, body in table.items()}
-    rows = {name: Place(name, body["tenant"], body["labels"], body["given"]) for name, body in bodies.items()}
+    rows = BlockMap.of(
+        {name: Place(name, body["tenant"], body["labels"], body["given"]) for name, body in bodies.items()}
+    )
     return Namespaces(
         expansion=Expansion(meta["cluster"], Selector(frozenset(wanted))),
         rows=rows,

@@ -12,9 +12,10 @@ from typing import Any
 from tenantry.render import FIXED, INPUTS, STATUS
 from tenantry_generator.errors import Refused
 from tenantry_generator.expand import CLUSTER_KEY, IN_CLUSTER, Expansion
-from tenantry_generator.query import Query, text_of
+from tenantry_generator.query import Query
 from tenantry_generator.selector import EVERYTHING, parse_label_selector, parse_selector
 from tenantry_generator.shard import MOST_SHARDS, Shard
+from tenantry_generator.traits import text_of
 
 __all__ = ["Accepted", "accepted_parameters", "parse_query"]
 

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tenantry.render import ClusterRow, Row
@@ -22,7 +23,7 @@ from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
 from tenantry_generator.recorder import Recorder
 from tenantry_generator.reporting import measure, report_holds
-from tenantry_generator.snapshot import Snapshot, build_snapshot
+from tenantry_generator.snapshot import Snapshot, build_snapshot, prepare
 from tenantry_generator.sources import Read, Source, kept
 
 __all__ = ["Change", "Publisher"]
@@ -34,6 +35,10 @@ _PATIENCE = 10.0
 _POLL = 0.25
 _AT_ONCE = 0.02
 _ANSWER_WITHIN = 5.0
+_AT_A_STRETCH = 0.01
+"""Seconds for which encoding keeps the event loop from everything else."""
+_MANY = 5000
+"""Rows of a read that is taken in beside the event loop."""
 
 Change = Callable[[Membership, float], Membership]
 """What is to become of the state at a Unix time. Refused or NotReady: it can't be done."""
@@ -225,8 +230,11 @@ class Publisher:
         requests, self._requests = [each for each in self._requests if not each.done.done()], []
         feeds = (*self._feeds.values(), *(self._clusters.values() if self._may_serve() else ()))
         taken = {feed: feed.read for feed in feeds if feed.fresh and feed.read is not None}
-        after = self._next(taken, requests)
-        snapshot = self._build(after)
+        after = await self._next(taken, requests)
+        snapshot = await self._build(after)
+        if self._must_load:  # meanwhile another process may have written: begin anew with what it wrote
+            self._requests = [*requests, *self._requests]
+            return
         if after is not self.membership:
             after = replace(after, revision=self.membership.revision + 1)
             if not await self._recorder.save(after):
@@ -238,15 +246,17 @@ class Publisher:
             feed.fresh = feed.read is not read
         report_holds(self.membership, after, self._metrics)
         before, served = self.membership, self.snapshot
-        self.membership, self._built, self._crash = after, snapshot, None
-        self._publish()
+        self.membership, self._crash = after, None
+        if not self._must_load:
+            self._built = snapshot
+            self._publish()
         if self.snapshot is not None and (after is not before or served is None):
             self.on_served(before, after)
         for request in requests:
             if not request.done.done():
                 request.done.set_result(after)
 
-    def _next(self, taken: Mapping[Feed, Read[Any]], requests: Sequence[_Request]) -> Membership:
+    async def _next(self, taken: Mapping[Feed, Read[Any]], requests: Sequence[_Request]) -> Membership:
         now = self._clock()
         membership = expire(self.membership, now=now)
         for source in [source for source in membership.sources if source not in self._feeds]:
@@ -258,7 +268,9 @@ class Publisher:
                 before = membership.sources.get(source)
                 rows = kept(read, {} if before is None else before.rows)
                 membership = know_keys(membership, read.keys, now=now)
-                membership = take(membership, source, rows, now=now, doubted=read.doubted)
+                taking = partial(take, membership, source, rows, now=now, doubted=read.doubted)
+                # It takes long when everything has changed. Nothing else leads to another state meanwhile.
+                membership = await asyncio.to_thread(taking) if len(rows) > _MANY else taking()
         for request in requests:
             try:
                 membership = request.change(membership, now)
@@ -281,11 +293,19 @@ class Publisher:
             membership = forget_clusters(membership, known=clusters.keys(), now=now)
         return release_views(membership, now=now) if self.all_sure else membership
 
-    def _build(self, membership: Membership) -> Snapshot | None:
+    async def _build(self, membership: Membership) -> Snapshot | None:
         """Return what would be served, before it is recorded: what can't be encoded shall not be in the record."""
         if not self._feeds.keys() <= membership.sources.keys():
             return None
-        return build_snapshot(membership.merged.rows, self._built, first=max(1, self.membership.revision))
+        built, rows = self._built, membership.merged.rows
+        clock = asyncio.get_running_loop().time
+        parts, until = {}, clock() + _AT_A_STRETCH
+        for block, part in prepare(rows, built):
+            parts[block] = part
+            if clock() > until:
+                await asyncio.sleep(0)  # others have a Lease to renew, and requests to answer
+                until = clock() + _AT_A_STRETCH
+        return build_snapshot(rows, built, first=max(1, self.membership.revision), parts=parts)
 
     def _may_serve(self) -> bool:
         """Whether every source has been read, or those that have not been won't be soon."""

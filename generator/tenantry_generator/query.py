@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from tenantry.render import Row
 from tenantry_generator.errors import NotReady
 from tenantry_generator.expand import CLUSTER_KEY, Expansion, Places, expand
-from tenantry_generator.selector import EVERYTHING, Selector
+from tenantry_generator.selector import EVERYTHING, IN, Requirement, Selector
 from tenantry_generator.shard import Shard
+from tenantry_generator.traits import Condition, KeyTrait, LabelTrait, ShardTrait, choose
 
-__all__ = ["Query", "text_of"]
+__all__ = ["Query"]
 
 _NAMESPACE = "namespace"
 _ALWAYS = frozenset({"tenant", "name"})
@@ -68,7 +69,7 @@ class Query:
 
         NotReady: namespaces are asked for, and it is not known which there are.
         """
-        return self.shaped(self.of_tenants._matching(rows))
+        return self.shaped(choose(rows, self.of_tenants._conditions))
 
     def shaped(self, tenants: Mapping[str, Row]) -> Mapping[str, Row]:
         """Return the elements for `tenants`, those that `of_tenants` finds; `tenants` itself if they are shown whole.
@@ -99,30 +100,15 @@ class Query:
             if wanted is None or element[_NAMESPACE] in wanted:
                 yield key, element
 
-    def _matching(self, rows: Mapping[str, Row]) -> Mapping[str, Row]:
-        conditions = tuple(self.wanted.items())
-        selector = self.selector if self.selector.requirements else None
-        if not conditions and selector is None and self.shard is None:
-            return rows
-        return {
-            name: row
-            for name, row in rows.items()
-            if (self.shard is None or self.shard.has(name))
-            and (selector is None or selector.matches(row["labels"]))
-            and all(_is_one_of(row[key], choices) for key, choices in conditions)
-        }
+    @property
+    def _conditions(self) -> list[Condition]:
+        found: list[Condition] = [(KeyTrait(key), Requirement(key, IN, each)) for key, each in self.wanted.items()]
+        found += [(LabelTrait(each.key), each) for each in self.selector.requirements]
+        if self.shard is not None:
+            number = frozenset({str(self.shard.index)})
+            found.append((ShardTrait(self.shard.count), Requirement("shard", IN, number)))
+        return found
 
 
 def _without_namespace(wanted: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
     return {key: choices for key, choices in wanted.items() if key != _NAMESPACE}
-
-
-def _is_one_of(value: object, choices: frozenset[str]) -> bool:
-    return isinstance(value, str | bool) and text_of(value) in choices  # a key of a schema may hold a list or a map
-
-
-def text_of(scalar: str | bool) -> str:
-    """Return the text by which a value of an element is compared."""
-    if isinstance(scalar, bool):
-        return "true" if scalar else "false"
-    return scalar

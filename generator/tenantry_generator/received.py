@@ -13,6 +13,8 @@ from tenantry_generator.views import View
 
 __all__ = ["Receipt", "Received", "Reply"]
 
+_Key = tuple[str, str]
+
 _MOST_ANSWERS = 1000
 _MOST_ELEMENTS = 200_000
 
@@ -47,18 +49,28 @@ class Received:
 
     def __init__(self, *, most_answers: int = _MOST_ANSWERS, most_elements: int = _MOST_ELEMENTS) -> None:
         self._most_answers = most_answers
-        self._most_elements = most_elements
-        self._last: dict[tuple[str, str], Receipt] = {}  # the oldest first
+        self._room = most_elements
+        self._last: dict[_Key, Receipt] = {}  # the oldest first
+        self._known: dict[_Key, None] = {}  # those of which the elements are known, the oldest first
+        self._holders: dict[int, int] = {}
+        """How many answers have the same elements, by their id; they take room once."""
         self.on_note: Callable[[Receipt], None] = lambda _: None
 
     def note(self, receipt: Receipt) -> None:
         """Remember an answer in the place of the one before it."""
         key = (receipt.applicationset, receipt.key)
-        self._last.pop(key, None)
+        self._drop(key)
         self._last[key] = receipt
+        if receipt.elements is not None:
+            self._known[key] = None
+            self._hold(receipt.elements)
         if len(self._last) > self._most_answers:
-            del self._last[next(iter(self._last))]
-        self._forget_elements()
+            self._drop(next(iter(self._last)))
+        while self._room < 0:
+            key = next(iter(self._known))
+            forgotten = replace(self._last[key], elements=None)
+            self._let_go(key)
+            self._last[key] = forgotten
         self.on_note(receipt)
 
     def last(self, applicationset: str, key: str) -> Receipt | None:
@@ -73,15 +85,28 @@ class Received:
 
     def clear(self) -> None:
         """Forget everything: another replica may have answered since."""
-        self._last.clear()
+        for key in list(self._last):
+            self._drop(key)
 
-    def _forget_elements(self) -> None:
-        room, counted = self._most_elements, set[int]()
-        for key, receipt in reversed(list(self._last.items())):
-            if receipt.elements is None:
-                continue
-            if id(receipt.elements) not in counted:
-                counted.add(id(receipt.elements))
-                room -= len(receipt.elements)
-            if room < 0:
-                self._last[key] = replace(receipt, elements=None)
+    def _drop(self, key: _Key) -> None:
+        if key in self._last:
+            self._let_go(key)
+            del self._last[key]
+
+    def _hold(self, elements: Mapping[str, Row]) -> None:
+        holders = self._holders.get(id(elements), 0)
+        self._holders[id(elements)] = holders + 1
+        if not holders:
+            self._room -= len(elements)
+
+    def _let_go(self, key: _Key) -> None:
+        """Forget which elements an answer had, if that is known."""
+        elements = self._last[key].elements
+        if elements is None:
+            return
+        del self._known[key]
+        holders = self._holders.pop(id(elements)) - 1
+        if holders:
+            self._holders[id(elements)] = holders
+        else:
+            self._room += len(elements)

@@ -8,7 +8,7 @@ from tenantry.backoff import Backoff
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
 from tenantry_generator.membership import Membership
-from tenantry_generator.membership_codec import Encoder, decode
+from tenantry_generator.membership_codec import decode, encode
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
 
@@ -26,7 +26,6 @@ class Recorder:
         self._store = store
         self._columns = tuple(columns)
         self._metrics = metrics
-        self._encoder = Encoder()
         self._backoff = Backoff(first=_FIRST_RETRY, cap=_LAST_RETRY)
         self.problem: str | None = None
 
@@ -36,17 +35,18 @@ class Recorder:
         Waits for as long as it can't be read. A damaged record is an error that a person has to mend, for what it held
         is not known; so that is waited for as well.
         """
-        self._encoder = Encoder()
         while True:
             try:
                 stored = None if self._store is None else await self._store.load()
-                membership = Membership() if stored is None else decode(stored, self._columns)
+                # Beside the event loop: with many tenants it takes a second or two, in which a Lease has to be renewed.
+                membership = Membership() if stored is None else await asyncio.to_thread(decode, stored, self._columns)
             except (RecordUnavailable, RecordCorrupt) as error:
                 self._failed(f"the record of what was served can't be read: {error}")
                 await self.pause()
                 continue
             self._worked()
-            if stored is not None:
+            if stored is not None and self._store is not None:
+                await asyncio.to_thread(self._store.adopt, encode(membership).tables)
                 self._metrics.record_revision.set(stored.revision)
                 tenants = len(membership.merged.rows)
                 log.info("the record was read", revision=stored.revision, tenants=tenants)
@@ -58,7 +58,7 @@ class Recorder:
             return True
         started = time.perf_counter()
         try:
-            await self._store.save(self._encoder.encode(membership))
+            await self._store.save(encode(membership))
         except RecordUnavailable as error:
             self._metrics.discarded.labels("not_recorded").inc()
             self._failed(f"the record can't be written, so nothing new is served: {error}")

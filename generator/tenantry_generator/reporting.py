@@ -1,12 +1,11 @@
 """Says what is served and what is held: to the log when that changes, and to the metrics."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 
+from tenantry.render import CLUSTER, POSTGRES
 from tenantry.telemetry import get_logger
 from tenantry_generator.membership import Membership, holds
-from tenantry_generator.merge import shadowed
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.snapshot import Snapshot
 
@@ -20,10 +19,10 @@ _NAMES_IN_LOG = 20
 def measure(snapshot: Snapshot, membership: Membership, sources: Sequence[str], metrics: Metrics) -> None:
     """Show what is served, by source."""
     merged = membership.merged
-    metrics.shadowed_rows.set(shadowed(merged.cluster, merged.database))
+    metrics.shadowed_rows.set(merged.shadowed)
     metrics.snapshot_revision.set(snapshot.revision)
     metrics.snapshot_changed.set(time.time())
-    by_source = Counter(row["source"] for row in merged.rows.values())
+    by_source = {CLUSTER: len(merged.cluster), POSTGRES: len(merged.database) - merged.shadowed}
     for name in sources:
         metrics.snapshot_tenants.labels(name).set(by_source[name])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tenantry_generator.errors import Refused
 
-__all__ = ["EVERYTHING", "OPERATORS", "Requirement", "Selector", "parse_label_selector", "parse_selector"]
+__all__ = ["EVERYTHING", "IN", "OPERATORS", "Requirement", "Selector", "parse_label_selector", "parse_selector"]
 
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "In", "NotIn", "Exists", "DoesNotExist"
 OPERATORS = (IN, NOT_IN, EXISTS, DOES_NOT_EXIST)

@@ -20,8 +20,10 @@ __all__ = ["HELP", "Database", "Settings", "Table", "load_settings", "usable_tok
 HELP = """\
 environment variables:
   AUTH_TOKEN               the bearer token that Argo CD sends
-  TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change;
+  TENANTRY_TOKEN_DIR       a directory of files with one token each, all of them valid, read again when they change; a
+                           file NAME.selector binds the token NAME to the tenants that a label selector matches;
                            one of AUTH_TOKEN and TENANTRY_TOKEN_DIR is required
+  TENANTRY_TLS_DIR         a directory with tls.crt and tls.key, read again when they change (default: plain HTTP)
   TENANTRY_SOURCES         where tenants come from: cluster, postgres (default: cluster,postgres)
   TENANTRY_CLUSTERS_DIR    a directory of kubeconfigs, each named after a cluster whose tenants' namespaces may be asked
                            for, read again when they change
@@ -92,6 +94,7 @@ class Settings:
 
     auth_token: str | None = field(repr=False)
     token_dir: Path | None
+    tls_dir: Path | None
     sources: tuple[str, ...]
     clusters_dir: Path | None
     host: str
@@ -118,6 +121,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     return Settings(
         auth_token=auth_token,
         token_dir=token_dir,
+        tls_dir=env.directory("TENANTRY_TLS_DIR"),
         sources=sources,
         clusters_dir=env.directory("TENANTRY_CLUSTERS_DIR"),
         host=host,

@@ -8,7 +8,6 @@ The scores must never change: moving a tenant from one ApplicationSet to another
 import hashlib
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
 
 __all__ = ["MOST_SHARDS", "Shard", "shard_of"]
 
@@ -24,12 +23,7 @@ class Shard:
     index: int
     count: int
 
-    def has(self, name: str) -> bool:
-        """Whether the tenant of this name belongs to it."""
-        return shard_of(name, self.count) == self.index
 
-
-@lru_cache(maxsize=2**18)
 def shard_of(name: str, count: int) -> int:
     """Return the index of the shard, of `count`, that a tenant belongs to."""
     scores: list[int] = []

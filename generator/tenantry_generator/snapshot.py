@@ -1,29 +1,39 @@
 """What is served: one immutable set of rows, with its answer ready as bytes.
 
-A snapshot is never changed, only replaced by one assignment, so no request can see half of an update.
+A snapshot is never changed, only replaced by one assignment, so no request can see half of an update. The bytes are
+kept by block of the rows, and those of a block that has not changed are those of the snapshot before.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 from tenantry.render import Row
+from tenantry_generator.blockmap import Block, BlockMap
+from tenantry_generator.body import Body, Part
 from tenantry_generator.contract import assemble, encode_row
 from tenantry_generator.query import Query
 from tenantry_generator.views import View, shown
 
-__all__ = ["Snapshot", "build_snapshot"]
+__all__ = ["Snapshot", "build_snapshot", "prepare"]
+
+_TOGETHER = 256
+"""Elements that are no whole block are joined by about so many."""
+
+Parts = Mapping[Block[Row], Part]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every tenant by name, each with its bytes, and the answer to a request without a filter."""
+    """Every tenant by name, the bytes of each block of them, and the answer to a request without a filter."""
 
     revision: int
-    rows: Mapping[str, Row]
-    encoded: Mapping[str, bytes]
-    body: bytes
+    rows: BlockMap[Row]
+    parts: Parts = field(compare=False, repr=False)
+    body: Body = field(compare=False, repr=False)
 
-    def answer(self, query: Query, views: Sequence[View] = ()) -> bytes:
+    def answer(self, query: Query, views: Sequence[View] = ()) -> Body:
         """Return the answer to a query, with what `views` hold; one that nobody matches gets an empty list.
 
         NotReady: the query asks for an error then, or for namespaces that are not known.
@@ -36,28 +46,74 @@ class Snapshot:
         query.require(elements)
         return elements
 
-    def encode(self, elements: Mapping[str, Row]) -> bytes:
+    def encode(self, elements: Mapping[str, Row]) -> Body:
         """Return the answer that holds these elements."""
         if elements is self.rows:
             return self.body
-        return assemble([self._encode(key, row) for key, row in elements.items()], count=len(elements))
+        return assemble(list(self._encoded(elements)), count=len(elements))
 
-    def _encode(self, key: str, row: Row) -> bytes:
-        return self.encoded[key] if self.rows.get(key) is row else encode_row(row)
+    def _encoded(self, elements: Mapping[str, Row]) -> Iterator[Part]:
+        waiting: list[bytes] = []
+        for block in elements.blocks if isinstance(elements, BlockMap) else _blocks(elements):
+            whole = self.parts.get(block)
+            if waiting and (whole is not None or len(waiting) >= _TOGETHER):
+                yield Part.of(waiting)
+                waiting = []
+            if whole is not None:
+                yield whole
+            else:
+                waiting += self._elements(block)
+        if waiting:
+            yield Part.of(waiting)
+
+    def _elements(self, block: Block[Row]) -> Iterator[bytes]:
+        """Yield the bytes of each of some elements, those of rows without encoding them again."""
+        known, last, part = block, "", None
+        for key, row in block.items():
+            if key > last and self.rows:
+                known = self.rows.block_of(key)
+                last, part = known.keys[-1], self.parts[known]
+            at = bisect_left(known.keys, key)
+            if part is not None and at < len(known.keys) and known.values[at] is row:
+                yield part.element(at)
+            else:
+                yield encode_row(row)
 
 
-def build_snapshot(rows: Mapping[str, Row], previous: Snapshot | None, *, first: int = 1) -> Snapshot:
-    """Return the snapshot that serves `rows`: `previous` itself when nothing changed, else one of the next revision.
+def _blocks(elements: Mapping[str, Row]) -> Iterator[Block[Row]]:
+    """Yield elements, in the order that they have, in blocks."""
+    entries = iter(elements.items())
+    while some := tuple(islice(entries, _TOGETHER)):
+        keys, values = zip(*some, strict=True)
+        yield Block(keys, values)
 
-    `first` is the revision if there is no previous one.
+
+def prepare(rows: BlockMap[Row], previous: Snapshot | None) -> Iterator[tuple[Block[Row], Part]]:
+    """Yield each block of `rows` with its bytes, out of `previous` where it has them. AssemblyError."""
+    known: Parts = {} if previous is None else previous.parts
+    for block in rows.blocks:
+        part = known.get(block)
+        if part is None and previous is not None and previous.rows:
+            before = previous.rows.block_of(block.keys[0])
+            # Read anew, as after a restart, rows are other objects and often still the same.
+            part = known[before] if before.equals(block) else None
+            block.index_like(before)
+        yield block, part or Part.of([encode_row(row) for row in block.values])
+
+
+def build_snapshot(
+    rows: Mapping[str, Row], previous: Snapshot | None, *, first: int = 1, parts: Parts | None = None
+) -> Snapshot:
+    """Return the snapshot that serves `rows`: of the revision of `previous` if that serves the same, else of the next.
+
+    `first` is the revision if there is no previous one, `parts` is what `prepare` yielded.
     """
-    if previous is None:
-        encoded = {name: encode_row(row) for name, row in rows.items()}
-        return Snapshot(first, rows, encoded, assemble(list(encoded.values()), count=len(rows)))
-    if previous.rows == rows:
+    rows = BlockMap.of(rows)
+    if previous is not None and previous.rows is rows:
         return previous
-    encoded = {
-        name: previous.encoded[name] if (old := previous.rows.get(name)) is row or old == row else encode_row(row)
-        for name, row in rows.items()
-    }
-    return Snapshot(previous.revision + 1, rows, encoded, assemble(list(encoded.values()), count=len(rows)))
+    if parts is None:
+        parts = dict(prepare(rows, previous))
+    body = assemble([parts[block] for block in rows.blocks], count=len(rows))
+    if previous is not None:
+        first = previous.revision + (previous.body.parts != body.parts)
+    return Snapshot(first, rows, parts, body)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenantry.render import Row
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.generator_selector import Selector, select
 from tenantry_generator.guard import SHARE, Hold, Ledger, Room, held_by, judge
 from tenantry_generator.query import Query
@@ -86,7 +87,7 @@ def matches(query: Query, selector: Selector | None, rows: Mapping[str, Row]) ->
 def shown(elements: Mapping[str, Row], views: Sequence[View]) -> Mapping[str, Row]:
     """Return the elements of an answer with what its views hold, in the order of the keys."""
     held = {key: row for view in views for key, row in view.held.items()}
-    return dict(sorted({**elements, **held}.items())) if held else elements
+    return BlockMap.of(elements).updated(held) if held else elements
 
 
 def follow(view: View, *, before: Mapping[str, Row], after: Mapping[str, Row], now: float) -> View:

@@ -5,6 +5,7 @@ Only one process at a time gets as far as kopf, and only as long as it holds the
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,9 @@ from tenantry_operator.worker import Worker
 log = get_logger(__name__)
 
 _SHUTDOWN = 2.0
+_COLLECT_EVERY = 20_000
+"""Objects between two collections of cyclic garbage. With Python's 700, which suit a small heap, a third of the time
+of a start goes into walking through caches that only grow."""
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"tenantry-operator {version('tenantry')}")
     parser.parse_args()
     sys.setrecursionlimit(RECURSION_LIMIT)
+    gc.set_threshold(_COLLECT_EVERY)
     configure_logging()
     try:
         asyncio.run(_run(Settings.from_environment(os.environ)))

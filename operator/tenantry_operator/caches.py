@@ -4,7 +4,7 @@ One Reflector a kind. Each object of ours is indexed by its tenant, so that a lo
 thousand others as with none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any
 from tenantry.classes import KnownClass, UnusableClass, read_class
 from tenantry.kube import Kube
 from tenantry.names import ADOPT_LABEL, ARGOCD_NAMESPACE, MANAGED_BY, MANAGED_BY_LABEL
-from tenantry.reflector import Key, Reflector
+from tenantry.reflector import Key, Reflector, Timing
 from tenantry.resources import (
     APP_PROJECTS,
     LIMIT_RANGES,
@@ -23,12 +23,14 @@ from tenantry.resources import (
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     TENANT_CLASSES,
+    TENANTS,
     Resource,
 )
 from tenantry.telemetry import get_logger
 from tenantry_operator.children import child, namespace
 from tenantry_operator.children.child import ChildKey, Present
 from tenantry_operator.children.namespace import Namespace
+from tenantry_operator.entry import Entry, Kept, keep, recall
 from tenantry_operator.projects import ProjectCache
 from tenantry_operator.waiting import Waiting
 
@@ -37,11 +39,14 @@ __all__ = ["CHILD_KINDS", "Caches"]
 log = get_logger(__name__)
 
 CHILD_KINDS = (RESOURCE_QUOTAS, LIMIT_RANGES, NETWORK_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS)
+RESYNC_SECONDS = 600.0
+"""How often, at least, all Tenants are listed again and each is looked at."""
 
 
 class Caches:
-    """The Reflectors and their indexes. `on_tenant(name)`: something of that tenant's, or that it waits for, changed;
-    `on_class()`: a TenantClass did; `on_usage(name)`: nothing but what the tenant uses did.
+    """The Reflectors and their indexes. `on_tenant(name)`: the Tenant, something of its own, or something that it waits
+    for changed; `on_gone(name)`: the Tenant exists no longer; `on_all()`: every one is to be looked at, since a
+    TenantClass changed or because it is time to; `on_usage(name)`: nothing but what the tenant uses changed.
     """
 
     def __init__(
@@ -49,16 +54,26 @@ class Caches:
         kube: Kube,
         *,
         on_tenant: Callable[[str], None],
-        on_class: Callable[[], None],
+        on_gone: Callable[[str], None],
+        on_all: Callable[[], None],
         on_usage: Callable[[str], None],
         argocd_namespace: str = ARGOCD_NAMESPACE,
     ) -> None:
         self._on_tenant = on_tenant
+        self._on_gone = on_gone
         self._on_usage = on_usage
-        self._on_class = on_class
+        self._on_all = on_all
         self.classes: dict[str, KnownClass] = {}
         """The TenantClasses by name."""
         self.projects = ProjectCache(kube, argocd_namespace, tell=self._tell)
+        self._tenants = Reflector(
+            kube,
+            TENANTS,
+            transform=keep,
+            on_change=self._tenant_changed,
+            on_listed=on_all,
+            timing=Timing(relist=RESYNC_SECONDS),
+        )
         self._namespaces = Reflector(
             kube,
             NAMESPACES,
@@ -66,7 +81,14 @@ class Caches:
             on_change=self._namespace_changed,
         )
         self._classes = Reflector(kube, TENANT_CLASSES, transform=_read_class, on_change=self._class_changed)
-        self._children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
+        children = {resource.kind: self._reflector(kube, resource) for resource in CHILD_KINDS}
+        self._by_kind: dict[str, Reflector[Any]] = {
+            NAMESPACES.kind: self._namespaces,
+            TENANT_CLASSES.kind: self._classes,
+            **children,
+            TENANTS.kind: self._tenants,
+            APP_PROJECTS.kind: self.projects.reflector,
+        }
         self._namespaces_of: defaultdict[str, set[str]] = defaultdict(set)
         self._opted_in: defaultdict[str, set[str]] = defaultdict(set)
         """Tenant → the namespaces that their owners have opted into being its."""
@@ -78,7 +100,28 @@ class Caches:
     @property
     def reflectors(self) -> Iterable[Reflector[Any]]:
         """Every cache that is to be run, and to be waited for until it is complete; `projects` is not."""
-        return (self._namespaces, self._classes, *self._children.values())
+        return [cache for cache in self._by_kind.values() if cache is not self.projects.reflector]
+
+    def tenants(self) -> Iterable[str]:
+        """Return the names of all Tenants."""
+        return [name for _, name in self._tenants.items]
+
+    def phases(self) -> Mapping[str, int]:
+        """Return how many Tenants are in each phase."""
+        return Counter(kept.phase for kept in self._tenants.items.values())
+
+    def ready(self) -> Mapping[str, int]:
+        """Return how many Tenants have each status of the condition Ready."""
+        return Counter(kept.ready for kept in self._tenants.items.values())
+
+    def has(self, tenant: str) -> bool:
+        """Whether there is such a Tenant."""
+        return ("", tenant) in self._tenants.items
+
+    def entry(self, tenant: str) -> Entry | None:
+        """Return the Tenant, read anew from what is kept of it; None when there is none."""
+        kept = self._tenants.items.get(("", tenant))
+        return None if kept is None else recall(kept)
 
     def namespaces(self, tenant: str, wanted: frozenset[str]) -> dict[str, Namespace]:
         """Return the namespaces that exist of those that the tenant has, wants or is offered by label, by name.
@@ -108,19 +151,20 @@ class Caches:
     def absorb(self, tenant: str, body: dict[str, Any]) -> None:
         """Take in an object that a write for `tenant` just answered with; that tenant is not told of it."""
         self._writer = tenant
-        self._cache(body["kind"]).absorb(body)
+        self._by_kind[body["kind"]].absorb(body)
         self._writer = None
+
+    def absorb_class(self, body: dict[str, Any]) -> None:
+        """Take in a TenantClass that somebody else has seen, unless it is known already."""
+        self._classes.absorb(body)
 
     def discard(self, tenant: str, key: ChildKey, resource_version: str) -> None:
         """Take out what a write for `tenant` just deleted; that tenant is not told of it."""
         kind, namespace, name = key
         self._writer = tenant
-        self._cache(kind).discard((namespace, name), resource_version)
+        self._by_kind[kind].discard((namespace, name), resource_version)
         self._writer = None
         self._lost.get(tenant, {}).pop(key, None)  # the watch may have told of it first
-
-    def _cache(self, kind: str) -> Reflector[Any]:
-        return self.projects.reflector if kind == APP_PROJECTS.kind else self._children.get(kind, self._namespaces)
 
     def _reflector(self, kube: Kube, resource: Resource) -> Reflector[Present]:
         return Reflector(
@@ -135,6 +179,13 @@ class Caches:
         for tenant in tenants:
             if tenant != self._writer:
                 self._on_tenant(tenant)
+
+    def _tenant_changed(self, key: Key, _before: Kept | None, after: Kept | None) -> None:
+        _, name = key
+        if after is None:
+            self._on_gone(name)
+        else:
+            self._tell((name,))
 
     def _namespace_changed(self, key: Key, before: Namespace | None, after: Namespace | None) -> None:
         _, name = key
@@ -185,7 +236,7 @@ class Caches:
             self.classes.pop(name, None)
         else:
             self.classes[name] = after
-        self._on_class()
+        self._on_all()
 
 
 def _read_class(body: dict[str, Any]) -> KnownClass:

@@ -1,18 +1,23 @@
-"""What the operator remembers of each Tenant, and where it is kept.
+"""What the operator remembers of each Tenant: the JSON that a look depends on, as bytes, which each look reads anew.
 
-kopf delivers the events; it does not say what was deleted while a watch was away, so the store also takes a whole list
-now and then (`replace`), which finds those.
+A Tenant that is settled is looked at every ten minutes. A model of it, kept for all that time, would take many times
+the memory of its JSON, and the collector of garbage would walk through it over and over.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenantry.errors import InvalidTenant
+from tenantry.jsontext import dump_json, load_json, to_keep
 from tenantry.model import Tenant, parse_tenant
 
-__all__ = ["Entry", "TenantStore", "entry_of"]
+__all__ = ["Entry", "Kept", "entry_of", "keep", "recall"]
+
+_METADATA = ("name", "uid", "resourceVersion", "generation", "deletionTimestamp", "finalizers")
+_REFUSAL = "refusal"
+_UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,24 @@ class Entry:
     refusal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A Tenant until it is looked at. `phase` and `ready` are its status', to be counted; Unknown before it has one."""
+
+    json: bytes
+    phase: str
+    ready: str
+
+
 def entry_of(body: Mapping[str, Any]) -> Entry:
-    """Return what to remember of a Tenant object."""
+    """Return what a look needs to know of a Tenant object."""
     metadata = body["metadata"]
-    tenant, refusal = None, ""
-    try:
-        tenant = parse_tenant(body)
-    except InvalidTenant as error:
-        refusal = str(error)
+    tenant, refusal = None, body.get(_REFUSAL, "")
+    if not refusal:
+        try:
+            tenant = parse_tenant(body)
+        except InvalidTenant as error:
+            refusal = str(error)
     return Entry(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -51,55 +66,24 @@ def entry_of(body: Mapping[str, Any]) -> Entry:
     )
 
 
-class TenantStore:
-    """The Tenants by name, each in the newest version that was seen."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
-
-    def get(self, name: str) -> Entry | None:
-        """Return the Tenant, None when there is none."""
-        return self._entries.get(name)
-
-    def names(self) -> Iterable[str]:
-        """Return the names of all Tenants."""
-        return self._entries.keys()
-
-    def phases(self) -> Mapping[str, int]:
-        """Return how many Tenants are in each phase; `Unknown`: not looked at yet."""
-        return Counter(str(entry.status.get("phase") or "Unknown") for entry in self._entries.values())
-
-    def ready(self) -> Mapping[str, int]:
-        """Return how many Tenants have each status of the condition Ready."""
-        return Counter(_ready(entry.status) for entry in self._entries.values())
-
-    def put(self, body: Mapping[str, Any]) -> bool:
-        """Take in a version of a Tenant; return whether it is newer than what was there."""
-        metadata = body["metadata"]
-        present = self._entries.get(metadata["name"])
-        if present is not None and present.version >= int(metadata["resourceVersion"]):
-            return False
-        self._entries[metadata["name"]] = entry_of(body)
-        return True
-
-    def drop(self, name: str, uid: str) -> None:
-        """Forget a Tenant that is gone; one that was re-created under its name stays."""
-        present = self._entries.get(name)
-        if present is not None and present.uid == uid:
-            del self._entries[name]
-
-    def replace(self, bodies: Iterable[Mapping[str, Any]], version: int) -> list[str]:
-        """Take in a whole list read at `version`; return the names that are gone."""
-        present = set()
-        for body in bodies:
-            present.add(body["metadata"]["name"])
-            self.put(body)
-        gone = [name for name, entry in self._entries.items() if name not in present and entry.version <= version]
-        for name in gone:
-            del self._entries[name]
-        return gone
+def keep(body: Mapping[str, Any]) -> Kept:
+    """Return what to remember of a Tenant object until it is looked at."""
+    status = body.get("status") or {}
+    ready = next((each["status"] for each in status.get("conditions") or () if each["type"] == "Ready"), _UNKNOWN)
+    return Kept(_json(body), sys.intern(str(status.get("phase") or _UNKNOWN)), sys.intern(str(ready)))
 
 
-def _ready(status: Mapping[str, Any]) -> str:
-    conditions = status.get("conditions") or ()
-    return next((str(each["status"]) for each in conditions if each.get("type") == "Ready"), "Unknown")
+def recall(kept: Kept) -> Entry:
+    """Return the Tenant that was kept."""
+    return entry_of(load_json(kept.json))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    metadata = {key: body["metadata"][key] for key in _METADATA if key in body["metadata"]}
+    kept = {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+    try:
+        return to_keep(dump_json(kept))
+    except TypeError as error:
+        # Only what the model refuses as well can be read and not be written: free-form JSON of a thousand levels.
+        refusal = entry_of(body).refusal or f'Tenant "{metadata["name"]}" can\'t be used: {error}'
+        return to_keep(dump_json({**kept, "spec": {}, _REFUSAL: refusal}))

@@ -6,6 +6,7 @@ server refuses, is dropped and counted: an Event is a courtesy, and the status s
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from tenantry.errors import KubeError
@@ -28,7 +29,8 @@ EVENTS_NAMESPACE = "default"
 class Recorder:
     """The Events of one process. `rate` a second at most, but for a burst after silence; `capacity` may wait.
 
-    The same is said of the same Tenant once in `repeat` seconds.
+    The same is said of the same Tenant once in `repeat` seconds. While `busy()`, only one comes every `give_way`
+    seconds: the API server's time is then wanted for Tenants.
     """
 
     def __init__(
@@ -40,11 +42,14 @@ class Recorder:
         burst: int = 20,
         capacity: int = 500,
         repeat: float = 60.0,
+        busy: Callable[[], bool] = lambda: False,
+        give_way: float = 1.0,
     ) -> None:
         self._kube = kube
         self._metrics = metrics
         self._rate, self._burst = rate, burst
         self._capacity, self._repeat = capacity, repeat
+        self._busy, self._give_way = busy, give_way
         self._clock = asyncio.get_running_loop().time
         self._said: dict[tuple[str, Note], float] = {}
         self._waiting: dict[bool, deque[dict[str, Any]]] = {True: deque(), False: deque()}
@@ -66,7 +71,10 @@ class Recorder:
         """Write what waits, warnings first, for ever."""
         tokens, last = float(self._burst), self._clock()
         while True:
-            body = await self._next()
+            await self._some()
+            if self._busy():
+                await asyncio.sleep(self._give_way)
+            body = self._next()
             now = self._clock()
             tokens, last = min(self._burst, tokens + (now - last) * self._rate), now
             await self._write(body)
@@ -74,13 +82,13 @@ class Recorder:
             if tokens < 1:
                 await asyncio.sleep((1 - tokens) / self._rate)
 
-    async def _next(self) -> dict[str, Any]:
-        while True:
-            for lane in (self._waiting[True], self._waiting[False]):
-                if lane:
-                    return lane.popleft()
+    async def _some(self) -> None:
+        while not any(self._waiting.values()):
             self._available.clear()
             await self._available.wait()
+
+    def _next(self) -> dict[str, Any]:
+        return (self._waiting[True] or self._waiting[False]).popleft()
 
     async def _write(self, body: dict[str, Any]) -> None:
         try:

@@ -1,7 +1,7 @@
-"""Where kopf comes in: it starts and stops the work, logs in and delivers Tenant events.
+"""Where kopf comes in: it starts and stops the work, logs in, and tells of TenantClasses on a connection of its own.
 
-Only low-level handlers are used. Any create, update or delete handler would make kopf write a finalizer and annotations
-of its own onto every Tenant, and an index would make start-up quadratic in their number.
+Tenants come through a Reflector, which costs a fraction of a kopf event (docs/adr/0019). Only low-level handlers are
+used: any create, update or delete handler would make kopf write a finalizer and annotations of its own.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import kopf
 
 from tenantry.credentials import Credentials
 from tenantry.names import GROUP, VERSION
+from tenantry.resources import TENANT_CLASSES
 from tenantry_operator.forgetful import NoDiffs, NoProgress
 from tenantry_operator.worker import Worker
 
@@ -18,13 +19,12 @@ __all__ = ["configure", "register"]
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Set kopf up for a cluster of thousands of Tenants; the reasons are in docs/adr/0002."""
+    """Set kopf up to run for months and to write nothing; the reasons are in docs/adr/0002."""
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = 500
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
@@ -63,10 +63,8 @@ def register(registry: kopf.OperatorRegistry, *, worker: Worker, credentials: Cr
         # After a signal kopf would wait five seconds for its own task that still waits for this flag.
         stop.set()
 
-    @kopf.on.event(GROUP, VERSION, "tenants", registry=registry)
-    async def tenant(event: kopf.RawEvent, **_: Any) -> None:
-        raw: dict[str, Any] = dict(event["object"])
-        if event["type"] == "DELETED":
-            worker.reconciler.gone(raw["metadata"]["name"], raw["metadata"]["uid"])
-        else:
-            worker.reconciler.seen(raw)
+    @kopf.on.event(GROUP, VERSION, TENANT_CLASSES.plural, registry=registry)
+    async def tenant_class(event: kopf.RawEvent, **_: Any) -> None:
+        # What is gone is for the Reflector to find, which alone knows when the classes are complete.
+        if event["type"] != "DELETED":
+            worker.reconciler.caches.absorb_class(dict(event["object"]))

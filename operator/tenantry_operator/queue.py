@@ -94,6 +94,10 @@ class Queue:
             self._available.clear()
             await self._available.wait()
 
+    def caught_up(self, key: str) -> None:
+        """Say that the work on `key` begins to look anew: what has come up to now needs no further look."""
+        self._again.pop(key, None)
+
     def done(self, key: str) -> None:
         """Say that the work on `key` has ended, whatever came of it."""
         self._metrics.work_seconds.observe(_age(self._working.pop(key)))

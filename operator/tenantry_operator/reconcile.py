@@ -25,7 +25,7 @@ from tenantry_operator.actions import (
     ReleaseNamespace,
 )
 from tenantry_operator.caches import Caches
-from tenantry_operator.entry import Entry, TenantStore
+from tenantry_operator.entry import Entry
 from tenantry_operator.events import Recorder
 from tenantry_operator.execute import execute
 from tenantry_operator.metrics import Metrics
@@ -48,7 +48,7 @@ def _now() -> str:
 
 
 class Reconciler:
-    """Looks at one Tenant and writes what is missing. `tenants` is fed from outside, by `seen` and `gone`."""
+    """Looks at one Tenant and writes what is missing."""
 
     def __init__(
         self,
@@ -65,39 +65,23 @@ class Reconciler:
         self._queue = queue
         self._events = events
         self._clock = clock
-        self.tenants = TenantStore()
         self._usage = UsagePace(self._used, clock=asyncio.get_running_loop())
         self.caches = Caches(
             kube,
             on_tenant=self._touched,
-            on_class=self._look_at_all,
+            on_gone=self._forget,
+            on_all=self._look_at_all,
             on_usage=self._usage.changed,
             argocd_namespace=argocd_namespace,
         )
-
-    def seen(self, body: dict[str, Any]) -> None:
-        """Take in a version of a Tenant, and look at it if it is news."""
-        if self.tenants.put(body):
-            self._queue.add(body["metadata"]["name"])
-
-    def gone(self, name: str, uid: str) -> None:
-        """Take in that a Tenant no longer exists."""
-        self.tenants.drop(name, uid)
-        self._forget(name)
-
-    async def resync(self) -> None:
-        """Read all Tenants anew, forget those that went unnoticed, and look at every one, changes first."""
-        listed = await self._kube.list(TENANTS)
-        for name in self.tenants.replace(listed["items"], int(listed["metadata"]["resourceVersion"])):
-            self._forget(name)
-        for name in self.tenants.names():
-            self._queue.add(name, Lane.RESYNC)
 
     async def reconcile(self, name: str) -> None:
         """Bring the Tenant `name` as far as it goes now; raises KubeError or InUse when it should be tried again."""
         refused: dict[str, KubeError | InUse] = {}
         for _ in range(PASSES):
-            entry = self.tenants.get(name)
+            # A cache shows what it tells of, so this look sees all that has come: mostly the echoes of our own writes.
+            self._queue.caught_up(name)
+            entry = self.caches.entry(name)
             if entry is None:
                 return
             plan = await self._plan(entry, {target: str(error) for target, error in refused.items()})
@@ -166,7 +150,7 @@ class Reconciler:
             applied = await self._kube.apply(TENANTS, body, field_manager=FIELD_MANAGER, subresource="status")
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
-        self.tenants.put(applied.object)
+        self.absorb(entry, applied.object)
         self._usage.wrote(entry.name)
         self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):
@@ -174,21 +158,18 @@ class Reconciler:
 
     def absorb(self, entry: Entry, body: dict[str, Any]) -> None:
         """Let the next look at `entry` see what a write just answered with."""
-        if body["kind"] == TENANTS.kind:
-            self.tenants.put(body)
-        else:
-            self.caches.absorb(entry.name, body)
+        self.caches.absorb(entry.name, body)
 
     def discard(self, entry: Entry, action: DeleteChild | DeleteProject) -> None:
         """Let the next look at `entry` see that an object is gone."""
         self.caches.discard(entry.name, action.key, action.resource_version)
 
     def _touched(self, tenant: str) -> None:
-        if self.tenants.get(tenant) is not None:
+        if self.caches.has(tenant):
             self._queue.add(tenant)
 
     def _used(self, tenant: str) -> None:
-        if self.tenants.get(tenant) is not None:
+        if self.caches.has(tenant):
             self._queue.add(tenant, Lane.RESYNC)  # no work waits behind a number
 
     def _forget(self, name: str) -> None:
@@ -197,5 +178,5 @@ class Reconciler:
         self._usage.forget(name)
 
     def _look_at_all(self) -> None:
-        for tenant in self.tenants.names():
+        for tenant in self.caches.tenants():
             self._queue.add(tenant, Lane.RESYNC)

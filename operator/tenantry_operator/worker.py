@@ -1,7 +1,6 @@
-"""The operator's own tasks: the caches, the workers that empty the queue, the resync, and whether all that moves."""
+"""The operator's own tasks: the caches, the workers that empty the queue, and whether all that moves."""
 
 import asyncio
-import random
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -22,7 +21,6 @@ log = get_logger(__name__)
 WORKERS = 16
 IN_USE_SECONDS = 30.0
 """How long at most until it is looked again whether what is to be deleted is still in use."""
-RESYNC_SECONDS = 600.0
 STUCK_SECONDS = 180.0
 IDLE_SECONDS = 60.0
 """How long a tenant may wait while a worker has nothing to do."""
@@ -36,13 +34,14 @@ class Worker:
     def __init__(self, kube: Kube, metrics: Metrics, *, argocd_namespace: str = ARGOCD_NAMESPACE) -> None:
         self._metrics = metrics
         self._queue = Queue(metrics=metrics)
-        self._events = Recorder(kube, metrics)
+        self._events = Recorder(kube, metrics, busy=lambda: len(self._queue) > 0)
         self.reconciler = Reconciler(
             kube, self._queue, self._events, argocd_namespace=argocd_namespace, metrics=metrics
         )
-        metrics.watch_tenants(phases=self.reconciler.tenants.phases, ready=self.reconciler.tenants.ready)
+        caches = self.reconciler.caches
+        metrics.watch_tenants(phases=caches.phases, ready=caches.ready)
         # A standby's caches don't run, so they are not deaf.
-        metrics.api.watch(kube, caches=lambda: self.reconciler.caches.reflectors if self._tasks else ())
+        metrics.api.watch(kube, caches=lambda: caches.reflectors if self._tasks else ())
         self._tasks: list[asyncio.Task[None]] = []
         self._active = 0
         metrics.max_workers.set(WORKERS)
@@ -53,7 +52,6 @@ class Worker:
         for cache in self.reconciler.caches.reflectors:
             self._spawn(cache.run(), f"cache of {cache.kind}")
         self._spawn(self.reconciler.caches.projects.run(), "cache of AppProject")
-        self._spawn(self._resync(), "resync")
         self._spawn(self._events.run(), "events")
         for number in range(WORKERS):
             self._spawn(self._work(), f"worker {number}")
@@ -131,12 +129,3 @@ class Worker:
             return "error"
         self._queue.forget(name)
         return "success"
-
-    async def _resync(self) -> None:
-        await self._synced()
-        while True:
-            await asyncio.sleep(RESYNC_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
-            try:
-                await self.reconciler.resync()
-            except KubeError as error:
-                log.warning("the resync failed; the next one comes in ten minutes", error=str(error))

@@ -9,7 +9,7 @@ import pytest
 
 from tenantry.kube import Kube
 from tenantry.names import GROUP, VERSION
-from tenantry.render import ClusterRow
+from tenantry.render import ClusterRow, Row
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.cluster import ClusterSource
@@ -25,7 +25,7 @@ class Follower:
         self.source = ClusterSource(kube, columns=("status", "plan"))
         self.reads: list[Read[ClusterRow]] = []
 
-    def element(self, name: str) -> dict[str, Any] | None:
+    def element(self, name: str) -> Row | None:
         row = self.reads[-1].rows.get(name) if self.reads else None
         return None if row is None else row.element
 

@@ -237,6 +237,27 @@ async def test_only_the_postgres_component_asks_for_a_database(
     assert plain.items() - {("TENANTRY_SOURCES", "cluster")} <= both.items()
 
 
+@pytest.mark.usefixtures("base")
+async def test_the_component_tls_mounts_a_certificate_and_the_probes_speak_it(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    parts = {"resources": ["base"], "components": ["components/tls", "components/postgres"]}
+    paths = {key: [os.path.relpath(MANIFESTS / each, tmp_path.resolve()) for each in parts[key]] for key in parts}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(paths))
+    said = await control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", "--kustomize", str(tmp_path))
+    bodies = await rendered(control_plane, tmp_path)
+    assert len(said.splitlines()) == len(bodies)
+    deployment = find(bodies, "Deployment", "tenantry-generator")
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    probes = {container[name]["httpGet"]["scheme"] for name in ("livenessProbe", "readinessProbe")}
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert (probes, mounts["tls"]) == ({"HTTPS"}, environment(deployment)["TENANTRY_TLS_DIR"])
+    secrets = {each["name"]: each["secret"]["secretName"] for each in spec["volumes"]}
+    assert secrets["tls"] == "tenantry-generator-tls"
+    assert {"tokens", "admin-tokens"} <= secrets.keys()
+
+
 def test_the_tenants_of_the_samples_are_two_and_the_model_reads_them() -> None:
     tenants = [parse_tenant(body) for body in documents((MANIFESTS / "samples/tenants.yaml").read_text())]
     assert [tenant.name for tenant in tenants] == ["kilo-logistics", "lima-foods"]

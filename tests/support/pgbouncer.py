@@ -4,18 +4,16 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.support.debian import program
 from tests.support.eventually import eventually
 from tests.support.postgres import execute
 from tests.support.processes import Process, free_port
 
 __all__ = ["PgBouncer"]
-
-_PACKAGE = "pgbouncer"
 
 
 class PgBouncer:
@@ -29,7 +27,7 @@ class PgBouncer:
 
     async def start(self, dsn: str) -> str:
         """Start it in front of the server of a connection URL; return the URL that goes through it."""
-        program = _program()
+        pgbouncer = program("pgbouncer")
         parts = urlsplit(dsn)
         user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
         self._home = Path(tempfile.mkdtemp(prefix="tenantry-pgbouncer-"))
@@ -44,7 +42,7 @@ class PgBouncer:
             account = pwd.getpwnam(user)
             for path in (self._home, self._home / "users", self._home / "ini"):
                 os.chown(path, account.pw_uid, account.pw_gid)
-        self._process = Process("pgbouncer", [program, self._home / "ini"], log=self._log, cwd=self._home, user=user)
+        self._process = Process("pgbouncer", [pgbouncer, self._home / "ini"], log=self._log, cwd=self._home, user=user)
         through = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self.port}").geturl()
 
         async def answers() -> bool:
@@ -62,21 +60,3 @@ class PgBouncer:
             self._process.stop(signal.SIGTERM)
         if self._home is not None:
             shutil.rmtree(self._home)
-
-
-def _program() -> Path:
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    if shutil.which(_PACKAGE, path=path) is None:
-        _install()
-    found = shutil.which(_PACKAGE, path=path)
-    if found is None:
-        raise RuntimeError(f"this test needs {_PACKAGE}: install Debian's package of that name")
-    return Path(found)
-
-
-def _install() -> None:
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # its service shall not be started
-    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", _PACKAGE]):
-        subprocess.run(command, check=False, env=env, capture_output=True, timeout=300)

@@ -5,6 +5,7 @@ The environment holds PATH and what a test gives, so that a setting of the machi
 
 import asyncio
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ class _Service:
         port = free_port()
         self._env = {"PATH": os.environ["PATH"], "TENANTRY_BIND": f"127.0.0.1:{port}", **env}
         self.url = f"http://127.0.0.1:{port}"
+        self.context: ssl.SSLContext | bool = True
 
     async def start(self, *, until: str) -> None:
         """Start the command and wait until a GET of the path `until` answers 200."""
@@ -42,7 +44,7 @@ class _Service:
 
         async def answers() -> bool:
             process.check()
-            async with aiohttp.ClientSession() as http, http.get(self.url + until) as response:
+            async with aiohttp.ClientSession() as http, http.get(self.url + until, ssl=self.context) as response:
                 return response.status == 200
 
         await eventually(answers, within=_START, what=f"{self._command.name} answers {until} with 200, log: {log}")
@@ -96,6 +98,11 @@ class Generator:
         self._service = _Service("tenantry-generator", directory=directory, env=settings)
         self.token = token
         self.url = self._service.url
+
+    def trust(self, context: ssl.SSLContext) -> None:
+        """Speak TLS with it, with this context."""
+        self._service.context = context
+        self.url = self._service.url = self.url.replace("http:", "https:")
 
     async def start(self, *, until: str = "/readyz") -> None:
         """Start it and wait until it can answer; `until="/healthz"`: only until it listens."""

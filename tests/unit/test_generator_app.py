@@ -89,7 +89,8 @@ class Service:
 
     async def ask(self, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         typed = {} if body is None else {"Content-Type": "application/json"}
-        async with self.client.post(GETPARAMS, data=body, headers={**GOOD, **typed, **headers}) as response:
+        plain = {**GOOD, **typed, "Accept-Encoding": "identity", **headers}
+        async with self.client.post(GETPARAMS, data=body, headers=plain) as response:
             assert response.content_type == "application/json"
             assert response.headers["Content-Length"] == str(len(await response.read()))
             return response.status, json.loads(await response.read())

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tenantry.errors import SettingsError
-from tenantry_generator.auth import Tokens
+from tenantry_generator import auth
+from tenantry_generator.auth import Caller, Tokens
 from tenantry_generator.errors import Refused
+from tenantry_generator.selector import parse_label_selector
 
 
 class Clock:
@@ -107,3 +109,63 @@ def test_a_directory_without_a_usable_token_ends_the_process(tmp_path: Path, con
         Tokens(literal=None, directory=tmp_path)
     expected = f"TENANTRY_TOKEN_DIR holds '{tmp_path}'; it accepts a directory with at least one readable token"
     assert str(caught.value) == expected
+
+
+def test_the_caller_is_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "argocd").write_text("one")
+    tokens = Tokens(literal="two", directory=tmp_path)
+    assert (tokens.check(["Bearer one"]), tokens.check(["Bearer two"])) == (Caller("argocd"), Caller("AUTH_TOKEN"))
+
+
+def test_a_selector_beside_a_token_binds_it_and_is_no_token(tmp_path: Path) -> None:
+    (tmp_path / "gold").write_text("one")
+    (tmp_path / "gold.selector").write_text("tier=gold,!internal\n")
+    (tmp_path / "all").write_text("two")
+    (tmp_path / "alone.selector").write_text("three")
+    tokens = Tokens(literal=None, directory=tmp_path)
+    bound = tokens.check(["Bearer one"])
+    assert bound == Caller("gold", parse_label_selector("tier=gold,!internal", "x"))
+    with pytest.raises(Refused, match="bound to a selector"):
+        bound.require_unbound()
+    tokens.check(["Bearer two"]).require_unbound()
+    assert refusal(tokens, "Bearer three")[0] == 403
+    assert refusal(tokens, "Bearer tier=gold,!internal")[0] == 403
+
+
+@pytest.mark.parametrize("selector", ["", "\n", "tier in gold", "tier=gold,", "tier=g old", "a/b/c"])
+def test_a_token_whose_selector_can_not_be_used_is_not_valid(tmp_path: Path, selector: str) -> None:
+    (tmp_path / "gold").write_text("one")
+    (tmp_path / "gold.selector").write_text(selector)
+    (tmp_path / "all").write_text("two")
+    tokens = Tokens(literal=None, directory=tmp_path)
+    assert refusal(tokens, "Bearer one")[0] == 403
+    tokens.check(["Bearer two"])
+
+
+def test_a_changed_selector_counts(tmp_path: Path) -> None:
+    clock = Clock()
+    (tmp_path / "gold").write_text("one")
+    (tmp_path / "gold.selector").write_text("tier=gold")
+    tokens = Tokens(literal=None, directory=tmp_path, clock=clock)
+    (tmp_path / "gold.selector").write_text("tier=silver")
+    clock.now += 10
+    assert tokens.check(["Bearer one"]).scope == parse_label_selector("tier=silver", "x")
+
+
+def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    (tmp_path / "gold").write_text("one")
+    tokens = Tokens(literal=None, directory=tmp_path, clock=clock)
+    (tmp_path / "gold").write_text("first")
+    read = auth._read_token
+
+    def meddle(path: Path) -> str | None:
+        monkeypatch.undo()
+        token = read(path)
+        (tmp_path / "gold.selector").write_text("tier=gold")
+        return token
+
+    monkeypatch.setattr(auth, "_read_token", meddle)
+    clock.now += 10
+    assert refusal(tokens, "Bearer first")[0] == 403
+    assert tokens.check(["Bearer first"]).scope == parse_label_selector("tier=gold", "x")

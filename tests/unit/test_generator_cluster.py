@@ -9,7 +9,7 @@ import pytest
 
 from tenantry.errors import KubeError, NotFound
 from tenantry.kube import Kube
-from tenantry.render import ClusterRow
+from tenantry.render import ClusterRow, Row
 from tenantry.resources import TENANT_CLASSES, TENANTS, Resource
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.cluster import ClusterSource
@@ -54,7 +54,7 @@ class Follower:
         self.reads: list[Read[ClusterRow]] = []
         self.source = ClusterSource(cast(Kube, server), columns=("status",))
 
-    def element(self, name: str) -> Body | None:
+    def element(self, name: str) -> Row | None:
         row = self.reads[-1].rows.get(name) if self.reads else None
         return None if row is None else row.element
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from tenantry.render import Row, render_row
+from tenantry_generator.body import Part
 from tenantry_generator.contract import (
     BODY_LIMIT,
+    accepts_gzip,
     assemble,
     encode_message,
     encode_row,
@@ -126,19 +128,56 @@ def test_a_body_may_be_as_long_as_the_limit_and_no_longer() -> None:
 
 def test_an_answer_is_what_argo_cd_expects_and_compact() -> None:
     rows: list[Row] = [render_row("Zoë & Söhne", {"status": "active"}), {"a": "b"}]
-    body = assemble([encode_row(row) for row in rows], count=2)
+    body = bytes(assemble([Part.of([encode_row(row)]) for row in rows], count=2))
+    assert body == bytes(assemble([Part.of([encode_row(row) for row in rows])], count=2))
     assert body.startswith('{"output":{"parameters":[{"tenant":"Zoë & Söhne","name":"zo-s-hne-'.encode())
     assert json.loads(body) == {"output": {"parameters": rows}}
-    assert assemble([], count=0) == b'{"output":{"parameters":[]}}'
+    assert bytes(assemble([], count=0)) == b'{"output":{"parameters":[]}}'
 
 
 @pytest.mark.parametrize("encoded", [[b"{}"], [b"{}", b""], [b"{}", b"{}", b"{}"], []])
 def test_an_answer_of_other_than_the_expected_elements_is_not_made(encoded: list[bytes]) -> None:
     with pytest.raises(AssemblyError):
-        assemble(encoded, count=2)
+        assemble([Part.of([each]) for each in encoded], count=2)
+    with pytest.raises(AssemblyError):
+        assemble([Part.of(encoded)], count=2)
 
 
 @pytest.mark.parametrize("row", [{"t": ("a",)}, {1: "a"}])
 def test_an_element_that_json_would_change_is_not_made(row: Row) -> None:
     with pytest.raises(AssemblyError):
         encode_row(row)
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZIP", True),
+        ("x-gzip", True),
+        ("deflate, gzip;q=0.5", True),
+        ("gzip ; q=1.000", True),
+        ("*", True),
+        ("br", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000", False),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("gzip;q=2", False),
+        ("gzip;q=nan", False),
+        ("gzip;q=", False),
+        (";;,,", False),
+    ],
+)
+def test_gzip_is_what_a_client_takes_by_its_weight(header: str, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted
+
+
+def test_the_same_short_body_is_the_same_request_and_a_long_one_is_not_kept() -> None:
+    body = b'{"applicationSetName":"apps","input":{}}'
+    assert parse_request(body, JSON) is parse_request(bytes(bytearray(body)), JSON)
+    assert parse_request(body, JSON) is not parse_request(body + b" ", JSON)
+    long = body.ljust(4096)
+    assert parse_request(long, JSON) is not parse_request(long, JSON)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tenantry.render import Row, render_row
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources.departures import (
     APART,
@@ -125,7 +126,7 @@ def test_what_a_server_lacks_that_went_back_in_time_is_doubted_until_it_returns(
 
 def test_a_read_without_absences_is_published_as_it_is() -> None:
     read = reading("abc", connection=2, at=5)
-    assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, read.rows)
+    assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, BlockMap.of(read.rows))
 
 
 def test_an_absent_row_is_looked_for_again_a_second_after_the_read_that_lacked_it() -> None:

@@ -63,6 +63,10 @@ def test_a_token_directory_stands_in_for_the_token(tmp_path: Path) -> None:
     assert (settings.auth_token, settings.token_dir) == (None, tmp_path)
 
 
+def test_there_is_no_tls_without_a_directory_for_it(tmp_path: Path) -> None:
+    assert (load().tls_dir, load(TENANTRY_TLS_DIR=str(tmp_path)).tls_dir) == (None, tmp_path)
+
+
 def test_a_kubeconfig_is_not_looked_at_when_the_cluster_is_no_source() -> None:
     assert load(KUBECONFIG="/no/config", TENANTRY_SOURCES="postgres").sources == ("postgres",)
 
@@ -88,6 +92,10 @@ def test_no_secret_is_in_the_representation() -> None:
         (
             {"TENANTRY_TOKEN_DIR": "/nowhere"},
             "TENANTRY_TOKEN_DIR holds '/nowhere'; it accepts the path of an existing directory",
+        ),
+        (
+            {"TENANTRY_TLS_DIR": "/nowhere"},
+            "TENANTRY_TLS_DIR holds '/nowhere'; it accepts the path of an existing directory",
         ),
         (
             {"TENANTRY_SOURCES": "cluster,mysql"},

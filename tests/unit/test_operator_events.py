@@ -97,13 +97,17 @@ async def test_only_a_child_that_others_changed_or_took_counts_as_drift(tmp_path
     told: list[str] = []
     async with scripted(tmp_path) as (_, kube):
         caches = Caches(
-            kube, on_tenant=told.append, on_class=lambda: None, on_usage=lambda name: told.append(f"~{name}")
+            kube,
+            on_tenant=told.append,
+            on_gone=told.append,
+            on_all=lambda: None,
+            on_usage=lambda name: told.append(f"~{name}"),
         )
         caches.namespaces("acme", frozenset({"acme"}))
         assert caches.last_digest("acme", key) == ""
         caches.absorb("acme", stored(live))
         assert caches.last_digest("acme", key) == found.digest
-        quotas = caches._children["ResourceQuota"]
+        quotas = caches._by_kind["ResourceQuota"]
         used = {**stored(live), "status": {"used": {"pods": "2"}}}
         used["metadata"]["resourceVersion"] = "6"
         quotas.absorb(used)
@@ -220,6 +224,19 @@ async def test_many_are_written_slowly_after_a_burst(tmp_path: Path) -> None:
         await eventually(lambda: len(api.events) >= 5, within=5, what="the burst is written")
         await eventually(lambda: len(api.events) == 15, within=5, what="the rest is written")
         assert loop.time() - began >= 10 / 20.0 - 0.06
+
+
+async def test_while_tenants_wait_events_come_one_by_one(tmp_path: Path) -> None:
+    busy = True
+    async with recording(tmp_path, rate=1000.0, busy=lambda: busy, give_way=0.2) as (recorder, _, api):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(20):
+            recorder.say(entry(f"t{number}"), NOTE)
+        await eventually(lambda: len(api.events) == 3, within=5, what="a few are written all the same")
+        assert loop.time() - began >= 0.6
+        busy = False
+        await eventually(lambda: len(api.events) == 20, within=2, what="the rest is written when nobody waits")
 
 
 async def test_a_long_text_is_cut_to_what_the_api_server_takes(tmp_path: Path) -> None:

@@ -265,7 +265,12 @@ async def test_a_task_that_died_is_trouble(running: Running, monkeypatch: pytest
 
 def tenant_of(name: str, phase: str, ready: str) -> dict[str, Any]:
     status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]} if phase else {}
-    return {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}, "spec": {}, "status": status}
+    return {
+        "kind": "Tenant",
+        "metadata": {"name": name, "uid": name, "resourceVersion": "1"},
+        "spec": {},
+        "status": status,
+    }
 
 
 async def test_tenants_are_counted_by_phase_and_by_whether_they_are_ready(running: Running) -> None:
@@ -276,7 +281,7 @@ async def test_tenants_are_counted_by_phase_and_by_whether_they_are_ready(runnin
         ("c", "Failed", "False"),
         ("d", "", ""),
     ):
-        worker.reconciler.tenants.put(tenant_of(name, phase, ready))
+        worker.reconciler.caches.absorb(name, tenant_of(name, phase, ready))
     for phase, count in {"Active": 2, "Failed": 1, "Unknown": 1}.items():
         assert sample(metrics, "tenantry_tenants", phase=phase) == count
     for ready, count in {"True": 2, "False": 1, "Unknown": 1}.items():

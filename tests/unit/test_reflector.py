@@ -25,6 +25,7 @@ class Following:
         self.reflector = reflector
         self.changes: list[tuple[str, str | None, str | None]] = []
         self.restored: list[set[str]] = []
+        self.lists: list[list[str]] = []
 
     def note(self, key: Key, before: str | None, after: str | None) -> None:
         self.changes.append((key[1], before, after))
@@ -32,6 +33,10 @@ class Following:
     def note_restored(self, missing: frozenset[Key]) -> None:
         assert missing <= self.reflector.items.keys()
         self.restored.append({name for _, name in missing})
+
+    def note_listed(self) -> None:
+        assert self.reflector.synced.is_set()
+        self.lists.append(self.names)
 
     @property
     def names(self) -> list[str]:
@@ -55,6 +60,7 @@ async def following(directory: Path, *, timing: Timing = QUICK) -> AsyncIterator
             transform=_version,
             on_change=lambda *change: holder[0].note(*change),
             on_restored=lambda missing: holder[0].note_restored(missing),
+            on_listed=lambda: holder[0].note_listed(),
             timing=timing,
         )
         holder.append(Following(api, reflector))
@@ -313,6 +319,24 @@ async def test_a_periodic_list_finds_a_delete_that_the_watch_never_told(tmp_path
         run.api.on_watch(([bookmark(9)], "close"))
         run.api.on_list(page(namespace("b", 2), version=10))
         await run.reaches("b")
+
+
+async def test_every_complete_list_is_told_of_once_it_is_taken_and_a_failed_one_is_not(tmp_path: Path) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=5))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list((503, status(503, "Unavailable")), page(namespace("b", 6), version=7))
+        await run.reaches("b")
+        assert run.lists == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("relist", [0.5, 60, 900])
+async def test_a_watch_never_outlasts_the_next_list(tmp_path: Path, relist: float) -> None:
+    timing = Timing(silence=5, relist=relist, first_retry=0.01, last_retry=0.02)
+    async with following(tmp_path, timing=timing) as run:
+        run.api.on_list(page(version=5))
+        await eventually(lambda: len(run.api.queries) == 2, within=5, what="a watch is open")
+        assert 1 <= int(run.api.queries[1]["timeoutSeconds"]) <= max(1, min(relist, 600))
 
 
 async def test_events_older_than_our_own_write_do_not_undo_it(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_the_tenant_wins_but_keeps_the_rows_raw_name_and_the_columns_that_it_lef
     row = render_row("Acme", {"status": "trial", "plan": "free", "region": "north"})
     merged = merge_rows(tenant, row)
     assert list(merged) == [*KEYS, "plan", "region"]
-    assert merged == tenant.element | {"tenant": "Acme", "status": "trial", "region": "north"}
+    assert merged == {**tenant.element, "tenant": "Acme", "status": "trial", "region": "north"}
     assert (merged["name"], merged["plan"], merged["source"]) == ("acme", "enterprise", "cluster")
 
 

@@ -15,8 +15,8 @@ __all__ = ["RecordStore", "Stored"]
 class Stored:
     """What is kept: `meta`, one small JSON document, and `tables`: table name -> key -> value, JSON as bytes.
 
-    The mappings must not change afterwards: the next save is compared with them. To reuse a mapping or a value that
-    has not changed makes that cheap. `revision` is 0 or more.
+    The mappings must not change afterwards: the next save is compared with them, which costs little if they are of the
+    kind in `tables`. `revision` is 0 or more.
     """
 
     revision: int
@@ -31,6 +31,13 @@ class RecordStore(Protocol):
         """Return what is kept; None: there has never been any.
 
         RecordUnavailable: it can't be read now; RecordCorrupt: it is there and not whole.
+        """
+        ...
+
+    def adopt(self, tables: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Compare the next save with `tables`, if they hold what was loaded, so that its bytes need not be kept.
+
+        It takes long, and may be called in another thread; nothing else may be called meanwhile.
         """
         ...
 

@@ -7,12 +7,11 @@ gzipped and named by the SHA-256 of its bytes: it never changes, and its name is
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import compress
-from operator import is_not
 
 from tenantry_generator.errors import RecordCorrupt
+from tenantry_generator.record.tables import changed_entries
 
 __all__ = ["PREFIX", "Packed", "Tables", "chunk_name", "pack", "unpack_chunk"]
 
@@ -33,10 +32,10 @@ _GZIP = 31
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """`tables` as chunks. By chunk number: its entries, its name ("" without entries) and its length in bytes."""
+    """`tables` as chunks. By chunk number: its entries in order, its name ("" without any) and its length in bytes."""
 
     tables: Tables
-    members: tuple[Mapping[Entry, bytes], ...]
+    members: tuple[tuple[Entry, ...], ...]
     names: tuple[str, ...]
     sizes: tuple[int, ...]
 
@@ -50,14 +49,20 @@ def pack(tables: Tables, before: Packed | None = None) -> tuple[Packed, dict[str
     """Return `tables` in chunks, and the bytes by name of those chunks that `before` didn't have."""
     if before is not None:
         changed = _changed(before.tables, tables)
-        if not changed:
-            return Packed(tables, before.members, before.names, before.sizes), {}
-        members = _with(before.members, changed)
-        touched = {_place(entry, len(members)) for entry in changed}
-        if len(members) == _MOST_CHUNKS or not any(_overfull(members[number]) for number in touched):
-            return _named(tables, members, touched, before)
-    members = _laid_out(tables)
-    return _named(tables, members, range(len(members)), None)
+        members = _with(before.members, tables, changed)
+        packed = _named(tables, members, {_place(entry, len(members)) for entry in changed}, before)
+        if packed is not None:
+            return packed
+    count = _chunks_for(tables)
+    while True:
+        laid_out: list[list[Entry]] = [[] for _ in range(count)]
+        for entry in _entries(tables):
+            laid_out[_place(entry, count)].append(entry)
+        members = tuple(tuple(sorted(each)) for each in laid_out)
+        packed = _named(tables, members, range(count), None)
+        if packed is not None:
+            return packed
+        count *= 2
 
 
 def unpack_chunk(name: str, data: bytes) -> dict[Entry, bytes]:
@@ -73,72 +78,68 @@ def unpack_chunk(name: str, data: bytes) -> dict[Entry, bytes]:
     return entries
 
 
-def _changed(before: Tables, now: Tables) -> dict[Entry, bytes | None]:
-    """Return the entries that differ with their present value, None for those that are gone."""
-    changed: dict[Entry, bytes | None] = {}
-    for table in before.keys() | now.keys():
-        old, new = before.get(table, {}), now.get(table, {})
-        if old is new:
-            continue
-        # Nearly all values are the very same objects; those that are not may still be equal.
-        other = list(compress(new, map(is_not, new.values(), map(old.get, new))))
-        changed |= {(table, key): new[key] for key in other if old.get(key) != new[key]}
-        came = sum(key not in old for key in other)
-        if len(old) + came != len(new):
-            changed |= {(table, key): None for key in old.keys() - new.keys()}
-    return changed
+def _changed(before: Tables, now: Tables) -> list[Entry]:
+    return [
+        (table, key)
+        for table in before.keys() | now.keys()
+        for key in changed_entries(before.get(table, {}), now.get(table, {}))
+    ]
 
 
 def _with(
-    members: tuple[Mapping[Entry, bytes], ...], changed: Mapping[Entry, bytes | None]
-) -> tuple[Mapping[Entry, bytes], ...]:
-    result = list(members)
-    copies: dict[int, dict[Entry, bytes]] = {}
-    for entry, value in changed.items():
+    members: tuple[tuple[Entry, ...], ...], tables: Tables, changed: Iterable[Entry]
+) -> tuple[tuple[Entry, ...], ...]:
+    """Return the members of each chunk with those of `changed` that `tables` have, and without the others."""
+    touched: dict[int, set[Entry]] = {}
+    for entry in changed:
+        table, key = entry
         number = _place(entry, len(members))
-        if number not in copies:
-            result[number] = copies[number] = dict(members[number])
-        if value is None:
-            del copies[number][entry]
+        if number not in touched:
+            touched[number] = set(members[number])
+        if key in tables.get(table, {}):
+            touched[number].add(entry)
         else:
-            copies[number][entry] = value
-    return tuple(result)
+            touched[number].discard(entry)
+    return tuple(tuple(sorted(touched[at])) if at in touched else held for at, held in enumerate(members))
 
 
-def _laid_out(tables: Tables) -> tuple[Mapping[Entry, bytes], ...]:
-    entries = {(table, key): value for table, rows in tables.items() for key, value in rows.items()}
-    volume = sum(map(len, entries.values()))
+def _entries(tables: Tables) -> Iterator[Entry]:
+    return ((table, key) for table, rows in tables.items() for key in rows)
+
+
+def _chunks_for(tables: Tables) -> int:
+    entries = sum(map(len, tables.values()))
+    volume = sum(len(value) for rows in tables.values() for value in rows.values())
     count = 1
-    while count < _MOST_CHUNKS and (len(entries) > count * _ENTRIES or volume > count * _BYTES):
+    while count < _MOST_CHUNKS and (entries > count * _ENTRIES or volume > count * _BYTES):
         count *= 2
-    while True:
-        members: list[dict[Entry, bytes]] = [{} for _ in range(count)]
-        for entry, value in entries.items():
-            members[_place(entry, count)][entry] = value
-        if count == _MOST_CHUNKS or not any(map(_overfull, members)):
-            return tuple(members)
-        count *= 2
+    return count
 
 
 def _named(
-    tables: Tables, members: tuple[Mapping[Entry, bytes], ...], touched: Iterable[int], before: Packed | None
-) -> tuple[Packed, dict[str, bytes]]:
+    tables: Tables, members: tuple[tuple[Entry, ...], ...], touched: Iterable[int], before: Packed | None
+) -> tuple[Packed, dict[str, bytes]] | None:
+    """Return what `pack` returns, with the chunks that are not `touched` as before; None when one holds too much."""
     names = [""] * len(members) if before is None else list(before.names)
     sizes = [0] * len(members) if before is None else list(before.sizes)
     fresh = {}
     for number in touched:
-        data = _pack_chunk(members[number]) if members[number] else b""
+        entries = {(table, key): tables[table][key] for table, key in members[number]}
+        if len(members) < _MOST_CHUNKS and _overfull(entries):
+            return None
+        data = _pack_chunk(entries) if entries else b""
         names[number], sizes[number] = chunk_name(data) if data else "", len(data)
         if data:
             fresh[names[number]] = data
-    return Packed(tables, members, tuple(names), tuple(sizes)), fresh
+    return (Packed(tables, members, tuple(names), tuple(sizes)), fresh)
 
 
 def _pack_chunk(entries: Mapping[Entry, bytes]) -> bytes:
-    """Return a line of JSON that lists the entries with their values' lengths, then each value on a line, gzipped."""
-    order = sorted(entries)
-    head = json.dumps([[*entry, len(entries[entry])] for entry in order], separators=(",", ":")).encode()
-    return zlib.compress(b"\n".join([head, *(entries[entry] for entry in order)]), wbits=_GZIP)
+    """Return a line of JSON that lists the entries, in order, with their values' lengths, then each value on a line,
+    gzipped.
+    """
+    head = json.dumps([[*entry, len(value)] for entry, value in entries.items()], separators=(",", ":")).encode()
+    return zlib.compress(b"\n".join([head, *entries.values()]), wbits=_GZIP)
 
 
 def chunk_name(data: bytes) -> str:

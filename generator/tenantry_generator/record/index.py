@@ -88,7 +88,8 @@ def unpack(data: bytes | None, chunks: Mapping[str, bytes]) -> tuple[Stored, Pac
         for (table, key), value in entries.items():
             tables[table][key] = value
     names, sizes = zip(*index.chunks, strict=True)
-    return Stored(index.revision, index.meta, tables), Packed(tables, members, names, sizes)
+    packed = Packed(tables, tuple(tuple(sorted(entries)) for entries in members), names, sizes)
+    return Stored(index.revision, index.meta, tables), packed
 
 
 def _members(name: str, size: int, chunks: Mapping[str, bytes]) -> Mapping[tuple[str, str], bytes]:

@@ -9,14 +9,15 @@ import hashlib
 import secrets
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from tenantry.telemetry import get_logger
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
 from tenantry_generator.record import Stored
-from tenantry_generator.record.chunks import Packed, chunk_name, pack
+from tenantry_generator.record.chunks import Packed, Tables, chunk_name, pack
 from tenantry_generator.record.index import INDEX, Index, decode, encode, unpack
+from tenantry_generator.record.tables import changed_entries
 
 __all__ = ["Held", "Objects", "Store"]
 
@@ -107,6 +108,14 @@ class Store:
                 self._see(decode(index.data), index)
             stored, self._packed = found or (None, None)
             return stored
+
+    def adopt(self, tables: Tables) -> None:
+        """Compare the next save with `tables`, if they hold what was loaded."""
+        packed = self._packed
+        if packed is None or packed.tables.keys() != tables.keys():
+            return
+        if not any(changed_entries(held, tables[table]) for table, held in packed.tables.items()):
+            self._packed = replace(packed, tables=tables)
 
     async def save(self, stored: Stored) -> None:
         """Keep `stored`, all of it or nothing. RecordUnavailable, RecordConflict."""

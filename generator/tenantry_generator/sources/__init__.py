@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from tenantry_generator.blockmap import BlockMap
+
 __all__ = ["Read", "Source", "kept"]
 
 T = TypeVar("T")
@@ -32,7 +34,7 @@ def kept(read: Read[T], served: Mapping[str, T]) -> Mapping[str, T]:
     What is served is older than this process when there is a record, so it knows more than the source does.
     """
     last = {name: served[name] for name in read.quarantined if name in served}
-    return {**read.rows, **last} if last else read.rows
+    return BlockMap.of(read.rows).updated(last) if last else read.rows
 
 
 class Source(Protocol[T_co]):

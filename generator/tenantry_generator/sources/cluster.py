@@ -22,6 +22,7 @@ from tenantry.reflector import Key, Reflector, Timing
 from tenantry.render import CLUSTER, ClusterRow, render_tenant, schema_keys
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import get_logger
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.sources import Read
 
 __all__ = ["ClusterSource"]
@@ -31,7 +32,9 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _COALESCE = 0.05
-"""Seconds after a change in which more changes are awaited, so that a `kubectl apply` of many is few snapshots."""
+"""Seconds after a change was published in which more of them are awaited, so that a `kubectl apply` of many is few
+snapshots. The first one after a silence does not wait.
+"""
 _BURST = 0.4
 """Seconds after a departure in which another one joins it; what else changes is published meanwhile."""
 _LONGEST_BURST = 2.0
@@ -52,7 +55,9 @@ class ClusterSource:
 
     def __init__(self, kube: Kube, *, columns: Sequence[str], timing: Timing | None = None) -> None:
         self._columns = tuple(columns)
-        self._rows: dict[str, ClusterRow] = {}
+        self._rows: BlockMap[ClusterRow] = BlockMap()
+        self._rendered: dict[str, ClusterRow] = {}
+        """What has come or changed since the rows were last published."""
         self._classes: dict[str, KnownClass] = {}
         self._dirty: set[str] = set()
         self._changed = asyncio.Event()
@@ -115,21 +120,24 @@ class ClusterSource:
         await self._class_objects.synced.wait()
         while True:
             self._changed.clear()
+            again = self._now() + _COALESCE
             publish(self._read())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._burst_ends()):
                     await self._changed.wait()
-            await asyncio.sleep(_COALESCE)
+            await asyncio.sleep(max(0.0, again - self._now()))
 
     def _read(self) -> Read[ClusterRow]:
         while self._dirty:
             self._render(self._dirty.pop())
+        gone: set[str] = set()
         if (ends := self._burst_ends()) is not None and self._now() >= ends:
-            for name in self._leaving:
-                del self._rows[name]
+            gone = set(self._leaving)
             self._leaving.clear()
+        self._rows = self._rows.updated(self._rendered, gone)
+        self._rendered = {}
         read = Read(
-            dict(self._rows),
+            self._rows,
             dict(self._rejected),
             dict(self._problems),
             dict(self._doubted),
@@ -173,7 +181,7 @@ class ClusterSource:
         seen = self._tenants.items.get(("", name))
         if seen is None or seen.deleting:
             self._problems.pop(name, None)
-            if name in self._rows:
+            if self._has(name):
                 self._leaving.setdefault(name, self._now())
             return
         self._leaving.pop(name, None)
@@ -187,9 +195,9 @@ class ClusterSource:
         problem = resolved.problem
         lacks_class = problem is not None and problem.without_class
         # What was there when this process started may have Applications, which leaving it out would delete.
-        is_needed = name not in self._rows and (lacks_class or not self._published)
+        is_needed = not self._has(name) and (lacks_class or not self._published)
         if is_needed or not (lacks_class or resolved.parameters_problem):
-            self._rows[name] = render_tenant(resolved, self._columns)
+            self._rendered[name] = render_tenant(resolved, self._columns)
         if problem is not None and lacks_class:
             reason = "class_not_found" if problem.reason is Reason.CLASS_NOT_FOUND else "class_unusable"
             self._reject(name, reason, problem.message)
@@ -198,11 +206,14 @@ class ClusterSource:
         elif self._problems.pop(name, None) is not None:
             log.info("the tenant is in order again", tenant=name)
 
+    def _has(self, name: str) -> bool:
+        return name in self._rendered or name in self._rows
+
     def _reject(self, name: str, reason: str, message: str) -> None:
         self._rejected[reason] += 1
         if self._problems.get(name) != message:
             self._problems[name] = message
-            served = "as it was last usable, or as it stands if it never was" if name in self._rows else "not at all"
+            served = "as it was last usable, or as it stands if it never was" if self._has(name) else "not at all"
             log.warning("the tenant is not as it should be", tenant=name, reason=message, served=served)
 
 

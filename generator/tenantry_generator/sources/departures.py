@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tenantry.render import Row
+from tenantry_generator.blockmap import BlockMap, replaced_keys
 from tenantry_generator.settings import Database, Table
 
 __all__ = ["APART", "Absence", "Column", "Identity", "Reading", "State", "difference", "look_again", "other", "settle"]
@@ -88,7 +89,7 @@ class State:
     """
 
     identity: Identity
-    rows: Mapping[str, Row]
+    rows: BlockMap[Row]
     absent: Mapping[str, Absence] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
     doubted: Mapping[str, str] = field(default_factory=dict)
@@ -98,17 +99,19 @@ class State:
 def settle(state: State | None, reading: Reading) -> State:
     """Return the state after a reading that `difference` has nothing against; None is before the first."""
     if state is None:
-        return State(reading.identity, reading.rows, quarantined=reading.quarantined, position=reading.position)
-    rows = dict(reading.rows)
+        rows = BlockMap.of(reading.rows)
+        return State(reading.identity, rows, quarantined=reading.quarantined, position=reading.position)
+    read = state.rows.replaced(reading.rows)
     quarantined = dict(reading.quarantined)
     absent = {}
-    for name in (state.rows.keys() | state.quarantined.keys()) - rows.keys() - quarantined.keys():
+    lacking = (replaced_keys(state.rows, read) | state.quarantined.keys()) - quarantined.keys()
+    for name in [name for name in lacking if name not in read]:
         first = state.absent.get(name, Absence(reading.ended, reading.connection))
         if first.connection == reading.connection or reading.started < first.at + APART:
             absent[name] = first
             if name in state.quarantined:
                 quarantined[name] = state.quarantined[name]
-    rows.update((name, state.rows[name]) for name in absent.keys() | quarantined.keys() if name in state.rows)
+    rows = read.updated({name: state.rows[name] for name in absent.keys() | quarantined.keys() if name in state.rows})
     # The right to read the system_identifier may come and go; what was known once is still compared.
     known = replace(reading.identity, system=reading.identity.system or state.identity.system)
     doubted = {name: why for name, why in state.doubted.items() if name not in reading.rows}

@@ -8,7 +8,7 @@ lacks stays published until a second one, over a new connection, lacks it too; w
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -16,6 +16,7 @@ import asyncpg
 from tenantry.backoff import Backoff
 from tenantry.render import POSTGRES, Row
 from tenantry.telemetry import get_logger
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.errors import SourceError
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources import Read
@@ -23,7 +24,7 @@ from tenantry_generator.sources.departures import Reading, State, difference, lo
 from tenantry_generator.sources.postgres_connect import Connector, disconnect
 from tenantry_generator.sources.postgres_errors import FAILURES, explain
 from tenantry_generator.sources.postgres_read import read_position, read_table, standby
-from tenantry_generator.sources.table import Record, Rendering, render
+from tenantry_generator.sources.table import Rendering, render
 
 __all__ = ["CHANNEL", "PostgresSource", "Timing"]
 
@@ -66,7 +67,6 @@ class PostgresSource:
         self._timing = timing or Timing()
         self._connector = Connector(database, table, timeout=self._timing.connect, command_timeout=self._timing.command)
         self._wake = asyncio.Event()
-        self._rendered: Mapping[Record, Row] = {}
         self._state: State | None = None
         self.connections = 0
         self.failures = 0
@@ -131,9 +131,14 @@ class PostgresSource:
             async with asyncio.timeout(self._timing.read):
                 position = await self._position(connection)
                 identity, records = await read_table(connection, self._database, self._table)
-            rendering = render(records, self._table.columns, self._rendered)
+            ended = clock()
+            known = BlockMap() if self._state is None else self._state.rows
+            # Beside the event loop, which has a Lease to renew and requests to answer.
+            rendering = await asyncio.to_thread(render, records, self._table.columns, known)
+            del records
             read = rendering.read
-            state = self._settle(Reading(read.rows, identity, number, started, clock(), read.quarantined, position))
+            reading = Reading(read.rows, identity, number, started, ended, read.quarantined, position)
+            state = await asyncio.to_thread(self._settle, reading)
             self._accept(rendering, state)
             backoff.reset()
             publish(Read(state.rows, read.rejected, state.quarantined, state.doubted))
@@ -175,7 +180,6 @@ class PostgresSource:
         return settle(self._state, reading)
 
     def _accept(self, rendering: Rendering, state: State) -> None:
-        self._rendered = rendering.rendered
         self._state = state
         self.read_at = time.time()
         if self.problem is not None:

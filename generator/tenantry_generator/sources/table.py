@@ -4,10 +4,11 @@ Every column is cast to text by Postgres itself, so that a value looks in Argo C
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from tenantry.render import Row, render_row
+from tenantry.render import Row, TableRow
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.settings import Table
 from tenantry_generator.sources import Read
 
@@ -41,10 +42,9 @@ LONGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A read, without what it quarantines; each record's row for the next time; how many records belong to nobody."""
+    """A read, without what it quarantines, and how many records belong to nobody."""
 
     read: Read[Row]
-    rendered: Mapping[Record, Row] = field(default_factory=dict)
     nameless: int = 0
 
 
@@ -66,42 +66,52 @@ def decode(values: Iterable[bytes]) -> Record:
     return tuple(value.decode(errors="surrogateescape") for value in values)
 
 
-def render(records: Iterable[Record], columns: Sequence[str], known: Mapping[Record, Row]) -> Rendering:
-    """Render all records of a table. `known` holds rows of before, so that only what changed costs anything.
+def render(records: Iterable[Record], columns: tuple[str, ...], known: Mapping[str, Row]) -> Rendering:
+    """Render all records of a table. `known` are rows of before: where a record says the same, the row is kept.
 
     A record without a readable tenant belongs to nobody and is left out. Equal records are one; differing ones for one
     name quarantine that tenant, since nothing tells which is right.
     """
     rejected: Counter[str] = Counter()
-    found: dict[str, list[Record]] = {}
-    rendered: dict[Record, Row] = {}
+    found: dict[str, TableRow] = {}
+    claims: dict[str, set[Record]] = {}
+    texts: dict[str, str] = {}
     nameless = 0
-    for record, count in Counter(records).items():
+    for record in records:
         if not record[0].strip() or not _is_text(record[0]):
-            rejected[NO_TEXT if record[0].strip() else EMPTY] += count
-            nameless += count
+            rejected[NO_TEXT if record[0].strip() else EMPTY] += 1
+            nameless += 1
             continue
-        row = known.get(record) or render_row(record[0], dict(zip(columns, record[1:], strict=True)))
-        rendered[record] = row
-        found.setdefault(row["name"], []).append(record)
-    rows: dict[str, Row] = {}
+        # Of a text that many rows have there is one.
+        new = TableRow((record[0], *[texts.setdefault(text, text) for text in record[1:]]), columns)
+        other = found.setdefault(new.name, new)
+        if other.record != new.record:
+            claims.setdefault(new.name, {other.record}).add(new.record)
     quarantined: dict[str, str] = {}
-    for name, claims in found.items():
-        if len(claims) > 1:
-            rejected[CONFLICTING] += len(claims)
-            quarantined[name] = _conflict(claims, columns)
-        elif len(claims[0][0]) > LONGEST:
-            rejected[TOO_LONG] += 1
-            quarantined[name] = f"the tenant's name is longer than {LONGEST} characters"
-        elif bad := [column for column, text in zip(columns, claims[0][1:], strict=True) if not _is_text(text)]:
-            rejected[NO_TEXT] += 1
-            quarantined[name] = f"not UTF-8: {', '.join(bad)}"
+    before = dict(known.items())
+    rows: dict[str, Row] = {}
+    for name, row in found.items():
+        if (problem := _problem(row, claims.get(name, ()), columns)) is not None:
+            reason, quarantined[name] = problem
+            rejected[reason] += max(1, len(claims.get(name, ())))
         else:
-            rows[name] = rendered[claims[0]]
-    return Rendering(Read(rows, dict(rejected), quarantined), rendered, nameless)
+            was = before.get(name)
+            rows[name] = row if was is None or was != row else was
+    return Rendering(Read(BlockMap.of(known).replaced(rows), dict(rejected), quarantined), nameless)
 
 
-def _conflict(claims: Sequence[Record], columns: Sequence[str]) -> str:
+def _problem(row: Row, claims: Collection[Record], columns: Sequence[str]) -> tuple[str, str] | None:
+    """Return the reason and the explanation why a tenant can't be published; `claims`: its records if they differ."""
+    if claims:
+        return CONFLICTING, _conflict(claims, columns)
+    if len(row["tenant"]) > LONGEST:
+        return TOO_LONG, f"the tenant's name is longer than {LONGEST} characters"
+    if bad := [column for column in columns if not _is_text(row[column])]:
+        return NO_TEXT, f"not UTF-8: {', '.join(bad)}"
+    return None
+
+
+def _conflict(claims: Collection[Record], columns: Sequence[str]) -> str:
     """Return what differs between the records of one name, the same text whatever their order."""
     if len({record[0] for record in claims}) > 1:
         shown = ", ".join(repr(raw[:_SHOWN]) for raw in sorted({record[0] for record in claims})[:_FEW])

@@ -96,6 +96,8 @@ def agrees(child: Child, present: Present) -> bool:
 
 
 def _contains(wanted: Any, found: Any) -> bool:
+    if wanted == found:
+        return True
     if isinstance(wanted, Mapping):
         # The API server drops what is empty, and fills in what is left out.
         return isinstance(found, Mapping) and all(
@@ -103,4 +105,4 @@ def _contains(wanted: Any, found: Any) -> bool:
         )
     if isinstance(wanted, list):
         return isinstance(found, list) and len(wanted) == len(found) and all(map(_contains, wanted, found))
-    return bool(wanted == found)
+    return False

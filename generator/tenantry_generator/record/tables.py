@@ -1,0 +1,45 @@
+"""A table of the record that is encoded when its bytes are asked for, and whose changes are told without them.
+
+To keep the bytes of everything that is served beside what they are made of would double what a tenant takes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tenantry_generator.blockmap import BlockMap, changed_keys
+
+__all__ = ["Encoded", "changed_entries"]
+
+
+class Encoded(Mapping[str, bytes]):
+    """`values`, each through `encode`, which gives equal bytes for equal values."""
+
+    __slots__ = ("_encode", "_values")
+
+    def __init__(self, values: BlockMap[Any], encode: Callable[[Any], bytes]) -> None:
+        self._values = values
+        self._encode = encode
+
+    def __getitem__(self, key: str) -> bytes:
+        return self._encode(self._values[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def changed(self, before: "Encoded") -> list[str] | None:
+        """Return the keys whose values may be others than before; None if that can't be told without the bytes."""
+        return changed_keys(before._values, self._values) if self._encode is before._encode else None
+
+
+def changed_entries(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
+    """Return the keys that came, went, or have other bytes."""
+    if isinstance(before, Encoded) and isinstance(now, Encoded) and (found := now.changed(before)) is not None:
+        return found
+    changed = [key for key, value in now.items() if before.get(key) != value]
+    return [*changed, *(key for key in before if key not in now)]

@@ -1,0 +1,3 @@
+module tenantry.dev/bench/prepared
+
+go 1.27
