@@ -50,15 +50,22 @@ class Part(bytes):
 class Body:
     """`parts` make the body when they are joined; it is `length` bytes long."""
 
-    __slots__ = ("_gzipped", "length", "parts")
+    __slots__ = ("_gzipped", "_whole", "length", "parts")
 
     def __init__(self, parts: Sequence[bytes]) -> None:
         self.parts = tuple(parts)
         self.length = sum(map(len, self.parts))
         self._gzipped: Body | None = None
+        self._whole: bytes | None = None
 
     def __bytes__(self) -> bytes:
-        return b"".join(self.parts)
+        return self.whole()
+
+    def whole(self) -> bytes:
+        """Return the body in one piece. It is kept: who takes answers as they are takes the next one so, too."""
+        if self._whole is None:
+            self._whole = b"".join(self.parts)
+        return self._whole
 
     async def gzipped(self) -> "Body":
         """Return the same body as gzip; it is made once, beside the event loop."""

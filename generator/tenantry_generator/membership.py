@@ -154,7 +154,7 @@ def know_keys(membership: Membership, keys: Collection[str], *, now: float) -> M
     if known == membership.merged.keys:
         return membership
     views = {
-        key: replace(view, held={name: with_keys(row, known) for name, row in view.held.items()})
+        key: replace(view, held=view.held.updated({name: with_keys(row, known) for name, row in view.held.items()}))
         for key, view in membership.views.items()
     }
     membership = replace(membership, views=views)

@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from tenantry.jsontext import dump_json, load_json
@@ -22,7 +23,7 @@ from tenantry_generator.merge import merge, with_keys
 from tenantry_generator.namespaces_codec import namespace_row, namespaces_meta, read_namespaces
 from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.record import Stored
-from tenantry_generator.record.tables import Encoded
+from tenantry_generator.record.tables import Encoded, Joined
 from tenantry_generator.views import View, matches
 
 __all__ = ["decode", "encode"]
@@ -37,8 +38,8 @@ def encode(membership: Membership) -> Stored:
     for source, listing in membership.sources.items():
         tables[source] = Encoded(listing.rows, _source_row)
     views = membership.views.values()
-    tables[_HELD] = {f"{hold.hash}/{name}": b"1" for hold in holds(membership) for name in hold.names}
-    tables[_VIEWS] = {f"{view.id}/{key}": _json(as_dict(row)) for view in views for key, row in view.held.items()}
+    tables[_HELD] = Joined({hold.hash: Encoded(_by_name(hold.names), _present) for hold in holds(membership)})
+    tables[_VIEWS] = Joined({view.id: Encoded(view.held, _element) for view in views})
     for key, each in membership.namespaces.items():
         tables[f"{_NAMESPACES}/{key}"] = Encoded(each.rows, namespace_row)
     tables[_DEPARTED] = Encoded(membership.departed, _departed)
@@ -164,7 +165,7 @@ def _views(
             query=query,
             selector=selector,
             matching=len(matches(query, selector, rows)),
-            held=held.get(key, {}),
+            held=BlockMap.of(held.get(key, {})),
             holds=_holds(body["holds"], names),
             ledger=_ledger(body["ledger"]),
             asked=body["asked"],
@@ -189,7 +190,20 @@ def _ledger(body: Mapping[str, Any]) -> Ledger:
 def _source_row(row: ClusterRow | Row) -> bytes:
     if isinstance(row, ClusterRow):
         return _json({"element": row.element, "own": sorted(row.own_columns)})
+    return _element(row)
+
+
+def _element(row: Row) -> bytes:
     return _json(as_dict(row))
+
+
+@lru_cache(maxsize=64)
+def _by_name(names: frozenset[str]) -> BlockMap[None]:
+    return BlockMap.of(dict.fromkeys(names))
+
+
+def _present(_: None) -> bytes:
+    return b"1"
 
 
 def _departed(departed: Departed) -> bytes:

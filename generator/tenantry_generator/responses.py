@@ -5,7 +5,7 @@ long without a copy of them for each client, as fast as it reads and no faster.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -22,8 +22,10 @@ __all__ = ["Answer", "json_response", "refusal"]
 
 log = get_logger(__name__)
 
-_CHUNK = 4096 * 1024
-"""Bytes that are handed over at once. Up to so many, a copy that is sent whole is cheaper than waiting by turns."""
+_SHORT = 64 * 1024
+"""Bytes up to which header and body go out as one: to copy them is cheaper than a second call of the kernel."""
+_CHUNK = 1024 * 1024
+"""Bytes of a longer body that are handed over at once: the transport copies what the kernel does not take."""
 
 
 class Answer(web.StreamResponse):
@@ -71,11 +73,13 @@ class Answer(web.StreamResponse):
             self.status, self._gzipped, body.length, self.keep_alive, request.version >= (1, 1), int(time.time())
         )
         try:
-            if body.length < _CHUNK:
+            if body.length <= _SHORT:
                 await writer.write(b"".join((header, *body.parts)))
             else:
-                for chunk in _chunks(header, body.parts):
-                    await writer.write(chunk)
+                await writer.write(header)
+                whole = memoryview(body.whole())
+                for start in range(0, body.length, _CHUNK):
+                    await writer.write(whole[start : start + _CHUNK])
             await writer.drain()
         finally:
             self._done()
@@ -98,23 +102,6 @@ def _header(status: int, gzipped: bool, length: int, keep_alive: bool, modern: b
         f"Date: {formatdate(second, usegmt=True)}\r\n"
         f"{connection}\r\n"
     ).encode()
-
-
-def _chunks(header: bytes, parts: Sequence[bytes]) -> Iterator[bytes | memoryview]:
-    """Yield everything in pieces of some size: small parts together, large ones without a copy."""
-    gathered: list[bytes | memoryview] = [header]
-    size = len(header)
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(part), _CHUNK):
-            piece = view[start : start + _CHUNK]
-            gathered.append(piece)
-            size += len(piece)
-            if size >= _CHUNK:
-                yield piece if len(gathered) == 1 else b"".join(gathered)
-                gathered, size = [], 0
-    if gathered:
-        yield b"".join(gathered)
 
 
 def json_response(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:

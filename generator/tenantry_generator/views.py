@@ -39,7 +39,7 @@ class View:
     query: Query
     selector: Selector | None
     matching: int = 0
-    held: Mapping[str, Row] = field(default_factory=dict)
+    held: BlockMap[Row] = field(default_factory=BlockMap)
     holds: tuple[Hold, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
     asked: float = 0.0
@@ -107,7 +107,9 @@ def follow(view: View, *, before: Mapping[str, Row], after: Mapping[str, Row], n
         room=Room(view.ledger.room(share=SHARE, now=now)),
         now=now,
     )
-    held = {key: view.held.get(key) or departing[key] for key in verdict.held}
+    kept = verdict.held
+    anew = {key: row for key, row in departing.items() if key in kept and key not in view.held}
+    held = view.held.updated(anew, view.held.keys() - kept)
     ledger = view.ledger.note(left=len(verdict.left), served=matching + len(held), now=now)
     return replace(view, matching=matching, held=held, holds=verdict.holds, ledger=ledger)
 
@@ -117,7 +119,6 @@ def release(view: View, hashes: frozenset[str], *, now: float) -> View:
     holds = tuple(hold for hold in view.holds if hold.hash not in hashes)
     if len(holds) == len(view.holds):
         return view
-    kept = held_by(holds)
-    held = {key: row for key, row in view.held.items() if key in kept}
+    held = view.held.updated({}, view.held.keys() - held_by(holds))
     ledger = view.ledger.note(left=0, served=view.matching + len(held), now=now)
     return replace(view, held=held, holds=holds, ledger=ledger)

@@ -78,12 +78,18 @@ async def in_parallel(items: Sequence[str], work: Callable[[str], Coroutine[Any,
     return time.monotonic() - started
 
 
-async def create_tenants(kube: Kube, wanted: Sequence[str]) -> float:
-    """Create the Tenants and wait until each is Ready; return the seconds from the first create to the last Ready."""
+async def create_tenants(
+    kube: Kube, wanted: Sequence[str], create: Callable[[str], Coroutine[Any, Any, Any]] | None = None
+) -> float:
+    """Create the Tenants and wait until each is Ready; return the seconds from the first create to the last Ready.
+
+    `create` does more than that for a Tenant, if it is given.
+    """
+    create = create or (lambda name: kube.create(TENANTS, tenant(name)))
     version = (await kube.list(TENANTS))["metadata"]["resourceVersion"]
     waiting = set(wanted)
     started = time.monotonic()
-    creating = asyncio.create_task(in_parallel(wanted, lambda name: kube.create(TENANTS, tenant(name))))
+    creating = asyncio.create_task(in_parallel(wanted, create))
     # An API server that is short of CPU ends the watch of whoever seems slow to it; another goes on from there.
     while waiting:
         async with kube.watch(TENANTS, resource_version=version, timeout_seconds=3600) as events:

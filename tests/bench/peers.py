@@ -36,6 +36,7 @@ class KopfCounter:
 
     def start(self) -> Process:
         """Start it."""
+        self._log.unlink(missing_ok=True)  # or an earlier run's last word would end this one at once
         command = [sys.executable, "-m", "kopf", "run", "--quiet", "--all-namespaces", "--standalone"]
         script = Path(__file__).with_name("kopf_counter.py")
         return Process("kopf counter", [*command, script], log=self._log, env=self._env)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tenantry_generator.blockmap import BlockMap, changed_keys
 
-__all__ = ["Encoded", "changed_entries"]
+__all__ = ["Encoded", "Joined", "changed_entries"]
 
 
 class Encoded(Mapping[str, bytes]):
@@ -37,9 +37,43 @@ class Encoded(Mapping[str, bytes]):
         return changed_keys(before._values, self._values) if self._encode is before._encode else None
 
 
+class Joined(Mapping[str, bytes]):
+    """Several tables as one, in which a key stands behind the name of its table and a slash; no name has a slash."""
+
+    __slots__ = ("_tables",)
+
+    def __init__(self, tables: Mapping[str, Encoded]) -> None:
+        self._tables = tables
+
+    def __getitem__(self, key: str) -> bytes:
+        name, _, own = key.partition("/")
+        return self._tables[name][own]
+
+    def __contains__(self, key: object) -> bool:
+        name, _, own = str(key).partition("/")
+        return name in self._tables and own in self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{name}/{key}" for name, table in self._tables.items() for key in table)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables.values()))
+
+    def changed(self, before: "Joined") -> list[str]:
+        """Return the keys whose values may be others than before."""
+        nothing: Mapping[str, bytes] = {}
+        return [
+            f"{name}/{key}"
+            for name in before._tables.keys() | self._tables.keys()
+            for key in changed_entries(before._tables.get(name, nothing), self._tables.get(name, nothing))
+        ]
+
+
 def changed_entries(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
     """Return the keys that came, went, or have other bytes."""
     if isinstance(before, Encoded) and isinstance(now, Encoded) and (found := now.changed(before)) is not None:
         return found
+    if isinstance(before, Joined) and isinstance(now, Joined):
+        return now.changed(before)
     changed = [key for key, value in now.items() if before.get(key) != value]
     return [*changed, *(key for key in before if key not in now)]
