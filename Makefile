@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check fmt requirements clean
+.PHONY: help setup demo test faults bench check fmt requirements clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,10 @@ demo: setup ## Run everything on this machine and watch tenants become Applicati
 test: setup ## Run every tier of the tests on real parts (builds the control plane first)
 	$(BIN)/python -m tests.support.binaries
 	$(BIN)/pytest --durations=15 $(ARGS)
+
+SCALE ?= 1
+faults: setup ## Run every family of fault cases, resumed where a run was ended (SCALE=0.1: a tenth; ARGS=C1: one family)
+	$(BIN)/python -m tests.faults --scale $(SCALE) $(ARGS)
 
 bench: setup ## Measure the operator beside its peers, some twenty minutes (ARGS=scale: 10,000 Tenants)
 	$(BIN)/python -m tests.bench $(ARGS)

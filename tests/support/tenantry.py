@@ -18,6 +18,7 @@ from tests.support.processes import Process, free_port
 
 __all__ = ["Generator", "Operator"]
 
+_ROOT = Path(__file__).parents[2]
 _START = 30.0
 _STOP = 25.0
 """Seconds that a service may take to end on SIGTERM."""
@@ -26,20 +27,24 @@ _STOP = 25.0
 class _Service:
     """A command that listens on TENANTRY_BIND."""
 
-    def __init__(self, command: str, *, directory: Path, env: Mapping[str, str]) -> None:
-        self._command = Path(sys.executable).with_name(command)
+    def __init__(self, command: str, *, directory: Path, env: Mapping[str, str], defect: str | None = None) -> None:
+        self._name = command
+        self._command: list[str | Path] = [Path(sys.executable).with_name(command)]
         self._directory = directory
         self._process: Process | None = None
         port = free_port()
         self._env = {"PATH": os.environ["PATH"], "TENANTRY_BIND": f"127.0.0.1:{port}", **env}
+        if defect is not None:
+            self._command = [sys.executable, "-m", "tests.faults.mutant", defect, command]
+            self._env["PYTHONPATH"] = str(_ROOT)
         self.url = f"http://127.0.0.1:{port}"
         self.context: ssl.SSLContext | bool = True
 
     async def start(self, *, until: str) -> None:
         """Start the command and wait until a GET of the path `until` answers 200."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        log = self._directory / f"{self._command.name}.log"
-        process = Process(self._command.name, [self._command], log=log, env=self._env, cwd=self._directory)
+        log = self._directory / f"{self._name}.log"
+        process = Process(self._name, self._command, log=log, env=self._env, cwd=self._directory)
         self._process = process
 
         async def answers() -> bool:
@@ -47,23 +52,28 @@ class _Service:
             async with aiohttp.ClientSession() as http, http.get(self.url + until, ssl=self.context) as response:
                 return response.status == 200
 
-        await eventually(answers, within=_START, what=f"{self._command.name} answers {until} with 200, log: {log}")
+        await eventually(answers, within=_START, what=f"{self._name} answers {until} with 200, log: {log}")
 
     async def stop(self) -> int:
         return await asyncio.to_thread(self.running().stop, grace=_STOP) if self._process else 0
 
     def running(self) -> Process:
         if self._process is None:
-            raise RuntimeError(f"{self._command.name}: start() comes first")
+            raise RuntimeError(f"{self._name}: start() comes first")
         return self._process
 
 
 class Operator:
-    """`tenantry-operator` against the cluster of a kubeconfig, with its log in `directory`."""
+    """`tenantry-operator` against the cluster of a kubeconfig, with its log in `directory`.
 
-    def __init__(self, *, kubeconfig: Path, directory: Path, env: Mapping[str, str] | None = None) -> None:
+    `defect` (`module:function`) is a mistake to run it with, see tests/faults/mutant.py.
+    """
+
+    def __init__(
+        self, *, kubeconfig: Path, directory: Path, env: Mapping[str, str] | None = None, defect: str | None = None
+    ) -> None:
         settings = {"KUBECONFIG": str(kubeconfig), **(env or {})}
-        self._service = _Service("tenantry-operator", directory=directory, env=settings)
+        self._service = _Service("tenantry-operator", directory=directory, env=settings, defect=defect)
         self.url = self._service.url
 
     async def start(self) -> None:
@@ -87,15 +97,15 @@ class Operator:
 class Generator:
     """`tenantry-generator` with the given environment and its log in `directory`; `token` is its AUTH_TOKEN.
 
-    Its record is kept there as well, unless the environment says in which namespace.
+    Its record is kept there as well, unless the environment says in which namespace. `defect` is as the Operator's.
     """
 
-    def __init__(self, *, token: str, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, *, token: str, directory: Path, env: Mapping[str, str], defect: str | None = None) -> None:
         settings = {"AUTH_TOKEN": token, **env}
         if "TENANTRY_LEASE_NAMESPACE" not in env:
             (directory / "record").mkdir(parents=True, exist_ok=True)
             settings["TENANTRY_RECORD_DIR"] = str(directory / "record")
-        self._service = _Service("tenantry-generator", directory=directory, env=settings)
+        self._service = _Service("tenantry-generator", directory=directory, env=settings, defect=defect)
         self.token = token
         self.url = self._service.url
 
