@@ -54,6 +54,7 @@ def wanted_names(resolved: Resolved) -> tuple[str, ...]:
 
 def make_plan(view: View, *, now: str) -> Plan:
     """Return what is left to do. `now`: RFC 3339, for the time of conditions that turn."""
+    view = replace(view, children=_not_going(view))
     if view.entry.deleting:
         actions, findings = teardown.plan(
             view.entry, view.resolved, view.namespaces, view.children, view.failures, view.projects
@@ -77,6 +78,12 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
+
+
+def _not_going(view: View) -> dict[ChildKey, Present]:
+    # Kubernetes deletes what is in a namespace that is being deleted, and in an order of its own.
+    going = {name for name, found in view.namespaces.items() if found.terminating}
+    return {key: child for key, child in view.children.items() if key[1] not in going}
 
 
 def _living(view: View) -> tuple[list[Action], Findings]:

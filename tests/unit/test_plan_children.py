@@ -184,6 +184,15 @@ def test_what_the_server_refuses_of_a_child_is_shown_under_its_condition() -> No
     assert condition(plan, "Stalled")["message"] == "PATCH: denied"
 
 
+@pytest.mark.parametrize("how", [{}, {"deleting": True}, {"deleting": True, "deletionPolicy": "Delete"}])
+def test_what_is_in_a_namespace_that_is_being_deleted_goes_with_it(how: dict[str, Any]) -> None:
+    entry = entry_of(tenant(**how, **QUOTA))
+    assert entry.tenant is not None
+    present, children = {"acme": namespace("acme", terminating=True)}, settled(tenant(**QUOTA), "acme")
+    plan = make_plan(View(entry, resolve(entry.tenant, {}), present, children, {}), now=NOW)
+    assert DeleteChild not in {type(action) for action in plan.actions}
+
+
 def test_an_orphaned_namespace_keeps_nothing_of_the_tenant() -> None:
     body = tenant(deleting=True, **QUOTA)
     plan = plan_of(body, settled(tenant(**QUOTA), "acme"))
