@@ -141,7 +141,10 @@ async def _delete_child(kube: Kube, entry: Entry, action: DeleteChild) -> None:
     try:
         live = await kube.get(action.resource, name, namespace)
         found = observe_child(action.resource, live)
-        if found.uid != action.uid or found.owner != entry.name:
+        if found.uid != action.uid:
+            return  # it is gone already, and another of its name is not what was to be deleted
+        # One that we have known as the tenant's stays that when somebody takes its labels off.
+        if found.owner not in (entry.name, None) or not is_ours(live["metadata"]):
             raise Conflict(f"{action.target} is no longer that of tenant {entry.name}; it is not deleted")
         await kube.delete(action.resource, name, namespace, uid=found.uid, resource_version=found.resource_version)
     except NotFound:

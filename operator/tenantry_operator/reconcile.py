@@ -143,7 +143,8 @@ class Reconciler:
         wanted = frozenset() if entry.deleting else frozenset(wanted_names(resolved))
         namespaces = self.caches.namespaces(entry.name, wanted)
         projects = self.caches.projects.look(entry.name, awaited(entry, resolved))
-        view = View(entry, resolved, namespaces, self.caches.children(entry.name), failures, projects)
+        children, lost = self.caches.children(entry.name), self.caches.lost(entry.name)
+        view = View(entry, resolved, namespaces, children, failures, projects, lost)
         return make_plan(view, now=self._clock())
 
     async def _write_status(self, entry: Entry, status: dict[str, Any] | None) -> None:

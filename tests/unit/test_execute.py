@@ -8,7 +8,7 @@ from tenantry.errors import Conflict, Invalid, KubeError, NotFound
 from tenantry.kube import Kube
 from tenantry.names import FIELD_MANAGER
 from tenantry.resources import ROLE_BINDINGS
-from tenantry_operator.actions import ApplyChild, DeleteNamespace
+from tenantry_operator.actions import ApplyChild, DeleteChild, DeleteNamespace
 from tenantry_operator.children.child import ChildKey, complete
 from tenantry_operator.entry import Entry, entry_of
 from tenantry_operator.execute import execute
@@ -24,7 +24,7 @@ class Live:
     async def get(self, *_: object) -> dict[str, Any]:
         return self.body
 
-    async def delete(self, _: object, name: str, *, uid: str, resource_version: str) -> None:
+    async def delete(self, _: object, name: str, *__: str, uid: str, resource_version: str) -> None:
         self.deleted.append((uid, resource_version))
 
 
@@ -66,6 +66,21 @@ async def test_a_namespace_that_is_not_the_tenants_to_delete_any_more_is_left_al
     with pytest.raises(Conflict, match="is no longer that of tenant acme; it is not deleted"):
         await carry_out(server)
     assert server.deleted == []
+
+
+@pytest.mark.parametrize(
+    ("body", "deleted"),
+    [({"labels": {}}, True), ({"uid": "another"}, False), ({"labels": {}, "uid": "another"}, False)],
+)
+async def test_a_child_whose_labels_were_taken_off_is_deleted_and_another_of_its_name_is_not(
+    body: dict[str, Any], deleted: bool
+) -> None:
+    known = live()
+    server = Live({"metadata": {**known["metadata"], **body}})
+    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
+    action = DeleteChild(ROLE_BINDINGS, ("RoleBinding", "a", "tenantry-owner"), "u", "8")
+    await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+    assert server.deleted == ([("u", "9")] if deleted else [])
 
 
 class Refusing(Live):

@@ -144,6 +144,15 @@ def test_a_child_that_is_no_longer_wanted_is_deleted() -> None:
     assert action == DeleteChild(RESOURCE_QUOTAS, ("ResourceQuota", "acme", "tenantry"), "u", "5")
 
 
+def test_a_child_whose_labels_somebody_took_off_goes_too_when_it_is_no_longer_wanted() -> None:
+    lost = settled(tenant(**QUOTA), "acme")
+    for body, expected in ((tenant(), DeleteChild), (tenant(**QUOTA), ApplyChild)):
+        entry = entry_of(body)
+        assert entry.tenant is not None
+        view = View(entry, resolve(entry.tenant, {}), {"acme": namespace("acme")}, {}, {}, lost=lost)
+        assert [type(action) for action in make_plan(view, now=NOW).actions] == [expected]
+
+
 def test_an_object_with_copied_labels_is_nobodys() -> None:
     copies = settled(tenant(**QUOTA), "acme", manager="somebody")
     assert [found.owner for found in copies.values()] == [None]
