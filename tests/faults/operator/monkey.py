@@ -29,7 +29,7 @@ _TENANTS = 3
 _STEPS = (8, 14)
 _PAUSES = (0.0, 0.0, 0.05, 0.3, 1.0)
 _MIND = 0.15
-_WITHIN = 90.0
+_WITHIN = 60.0
 _QUIET = 2.0
 _ACCOUNT = "system:serviceaccount:tenantry-system:tenantry-operator"
 _ROLES = {"admin", "edit", "view"}
@@ -53,9 +53,10 @@ class _Games:
 
     async def run(self, name: str) -> None:
         seed = int(name.removeprefix("seed-"))
-        async with asyncio.TaskGroup() as group:
-            for number in range(_TENANTS):
-                group.create_task(self._game(Random(seed * _TENANTS + number)))  # noqa: S311 # no secret
+        games = [self._game(Random(seed * _TENANTS + number)) for number in range(_TENANTS)]  # noqa: S311 # no secret
+        for outcome in await asyncio.gather(*games, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _game(self, random: Random) -> None:
         subject, kube = self._arena.subject(), self._arena.kube
@@ -80,7 +81,9 @@ class _Games:
         async def as_wanted() -> bool:
             nonlocal found
             found = _without_marks(state_of(await subject.read(), subject.name))
-            return found == wanted and not self._surplus(subject, wanted)
+            there = self._arena.observer.objects[subject.name].values()
+            leaving = any("deletionTimestamp" in body["metadata"] for body in there)
+            return found == wanted and not leaving and not self._surplus(subject, wanted)
 
         try:
             await eventually(as_wanted, within=_WITHIN, what="each tenant is as its spec says")
