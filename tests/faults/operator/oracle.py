@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.faults.operator.canonical import State, canonical, differences, renam
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.ledger import Ledger
 from tests.faults.operator.observer import Change, Key, Observer
+from tests.support.eventually import eventually
 
 __all__ = ["Judge", "Outcome", "Reference", "outcome", "reference_of"]
 
@@ -81,6 +83,13 @@ class Judge:
         self._observer = observer
         self._ledger = ledger
         self._reference = reference
+        self._seen = -1
+        self._changed = time.monotonic()
+        self._differences: list[str] = []
+
+    def rests(self, seconds: float) -> bool:
+        """Whether the end state has been there for so long."""
+        return not self._missing() and time.monotonic() - self._changed > seconds
 
     async def ended(self, *, within: float = CONVERGE) -> None:
         """Wait for the reference's end, and for silence after it; Broken if that doesn't come, or came another way."""
@@ -111,15 +120,19 @@ class Judge:
         return Broken("\n".join([promise, *lines, f"what the operator wrote for {self._token}:", trace]))
 
     async def _settle(self, deadline: float) -> list[str]:
-        seen, lines = -1, ["nothing was seen"]
-        while True:
-            history = self._observer.history[self._token]
-            if len(history) != seen:
-                seen = len(history)
-                lines = self._reference.differences(canonical(self._observer.objects[self._token], self._token))
-            if not lines or time.monotonic() > deadline:
-                return lines
-            await asyncio.sleep(0.05)
+        with suppress(AssertionError):  # what is missing says more
+            within = deadline - time.monotonic()
+            await eventually(lambda: not self._missing(), within=within, what="the end state is there")
+        return self._missing()
+
+    def _missing(self) -> list[str]:
+        """Return what is not as it should be at the end, worked out anew when something has changed."""
+        history = self._observer.history[self._token]
+        if len(history) != self._seen:
+            self._seen, self._changed = len(history), time.monotonic()
+            state = canonical(self._observer.objects[self._token], self._token)
+            self._differences = self._reference.differences(state)
+        return self._differences
 
     async def _silence(self, deadline: float) -> None:
         writes, since = -1, time.monotonic()

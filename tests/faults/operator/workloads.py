@@ -5,7 +5,7 @@ Each workload is a pair of scripts, what is there `before` and what is done `the
 says if the number is wrong. Some need one more when what they wait for takes its time: a status that says so.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from tests.faults.operator.hand import Hand
 
 __all__ = ["WORKLOADS", "Workload"]
 
-Script = Callable[[Hand], Awaitable[None]]
+Script = Callable[[Hand], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,9 @@ def _applied(**spec: Any) -> Script:
     return script
 
 
-def _deleted(hand: Hand) -> Awaitable[None]:
-    async def script() -> None:
-        await hand.delete()
-        await hand.gone()
-
-    return script()
+async def _deleted(hand: Hand) -> None:
+    await hand.delete()
+    await hand.gone()
 
 
 async def _full_and_theirs(hand: Hand, **changes: Any) -> None:
