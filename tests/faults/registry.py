@@ -2,7 +2,9 @@
 
 from tests.faults.family import Family
 from tests.faults.operator.crashes import C1, C2, C4
+from tests.faults.operator.quiet import G1
+from tests.faults.operator.rejections import C3
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: tuple[Family, ...] = (C1, C2, C4)
+FAMILIES: tuple[Family, ...] = (C1, C2, C3, C4, G1)

@@ -100,8 +100,8 @@ C4 = Family(
     open=_opens(_pairs, _read),
     sample=16,
     defect=Defect(
-        text="the finalizer goes when the namespaces have been told to",
-        place="tests.faults.defects_crash:let_the_tenant_go_at_once",
-        cases=["delete/01/01"],
+        text="a start clears away what a predecessor has half done",
+        place="tests.faults.defects_crash:clear_what_was_half_done",
+        cases=["full/10/05"],
     ),
 )
