@@ -1,4 +1,4 @@
-"""Runs one of the services with a deliberate defect: `python -m tests.faults.mutant MODULE:FUNCTION COMMAND`."""
+"""Runs one of the services with a deliberate defect: `python -m tests.faults.mutant MODULE:FUNCTION[,…] COMMAND`."""
 
 import sys
 from importlib import import_module
@@ -8,12 +8,15 @@ __all__ = ["inject"]
 _MAINS = {"tenantry-operator": "tenantry_operator.__main__", "tenantry-generator": "tenantry_generator.__main__"}
 
 
-def inject(place: str) -> None:
-    """Call the function `module:function`, which puts a mistake into our code."""
-    module, _, function = place.partition(":")
-    getattr(import_module(module), function)()
+def inject(places: str) -> None:
+    """Call the functions `module:function`, separated by commas, each of which puts a mistake into our code."""
+    for place in places.split(","):
+        module, _, function = place.partition(":")
+        getattr(import_module(module), function)()
 
 
 if __name__ == "__main__":
-    inject(sys.argv[1])
-    import_module(_MAINS[sys.argv[2]]).main()
+    _, places, command = sys.argv
+    sys.argv = [command]
+    inject(places)
+    import_module(_MAINS[command]).main()

@@ -1,7 +1,12 @@
 """Every family of fault cases, in the order in which they run."""
 
 from tests.faults.family import Family
+from tests.faults.real_acknowledgement import ACKNOWLEDGEMENT
+from tests.faults.real_answers import ANSWERS
+from tests.faults.real_applications import APPLICATIONS_KEPT
+from tests.faults.real_guard import GUARD
+from tests.faults.real_outages import OUTAGES
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: tuple[Family, ...] = ()
+FAMILIES: tuple[Family, ...] = (ANSWERS, GUARD, ACKNOWLEDGEMENT, OUTAGES, APPLICATIONS_KEPT)
