@@ -52,6 +52,7 @@ class ControlPlane:
         self._apiserver: Process | None = None
         self._controllers: Process | None = None
         self.server = f"https://127.0.0.1:{self._port}"
+        self.authority = directory / "certificates" / "apiserver.crt"
         self.kubeconfig = directory / "kubeconfig"
         self.audit_log = directory / "audit.log"
         """One JSON event for each request that a ServiceAccount has made, across restarts of the API server."""
@@ -176,8 +177,7 @@ class ControlPlane:
     def write_kubeconfig(self, file: str, token: str) -> Path:
         """Write a kubeconfig with a bearer token, whosever it is, and return its path."""
         path = self._directory / file
-        authority = self._directory / "certificates" / "apiserver.crt"
-        cluster = {"server": self.server, "certificate-authority": str(authority)}
+        cluster = {"server": self.server, "certificate-authority": str(self.authority)}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -231,7 +231,7 @@ class ControlPlane:
 
     async def _ready(self) -> bool:
         self.check()
-        if not (self._directory / "certificates" / "apiserver.crt").exists():
+        if not self.authority.exists():
             return False
         async with await self.kube() as kube:
             await kube.get(NAMESPACES, "default")
