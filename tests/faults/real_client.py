@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from tests.faults.family import Broken
@@ -88,7 +88,7 @@ class Watch:
     """Asks for ever, and holds every answer against who must be in it.
 
     `owed` are the tenants that nobody has let go; `known` all that there ever were. Take one out of `owed` before it
-    may leave, put one in once it has been seen.
+    may leave, put one in once it has been seen. `on_answer` is told when each success was asked for and had.
     """
 
     def __init__(self, client: Client, trace: Trace, *, owed: Iterable[str], name: str, pause: float = 0.02) -> None:
@@ -98,6 +98,7 @@ class Watch:
         self.rows: dict[str, dict[str, Any]] = {}
         self.refusal = ""
         self.answers = 0
+        self.on_answer: Callable[[float, float], None] = lambda sent, received: None
         self._client = client
         self._trace = trace
         self._name = name
@@ -114,13 +115,14 @@ class Watch:
 
     async def once(self) -> None:
         """Ask once. Broken: an answer lacks somebody, or has somebody that there never was."""
-        before = frozenset(self.owed)
+        before, sent = frozenset(self.owed), time.monotonic()
         try:
             parameters = await self._client.ask()
         except Unread as error:
             self.seen, self.refusal = None, str(error)
             self._trace.note(f"{self._name} got no answer: {error}")
             return
+        self.on_answer(sent, time.monotonic())
         names = [str(each.get("tenant")) for each in parameters]
         # Whoever was let go while this answer was on its way may still be in it, or not.
         missing = (before & self.owed) - set(names)
