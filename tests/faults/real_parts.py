@@ -20,7 +20,7 @@ from tests.support.processes import free_port
 from tests.support.tcp_proxy import Proxy
 from tests.support.tenantry import Generator
 
-__all__ = ["Gate", "Table", "gate_to_api_server", "metric", "seeded", "table", "with_admin"]
+__all__ = ["Gate", "Table", "gate_to", "gate_to_api_server", "metric", "seeded", "table", "with_admin"]
 
 NOTIFY = Path(__file__).parents[2] / "manifests/postgres/notify.sql"
 
@@ -93,10 +93,17 @@ async def table(server: Postgres, rows: Mapping[str, str]) -> AsyncIterator[Tabl
 async def gate_to_api_server(stage: Stage, directory: Path) -> AsyncIterator[tuple[Gate, Path]]:
     """Give a way to the API server, and an administrator's kubeconfig that takes it."""
     plane = await stage.control_plane()
-    gate = Gate(int(str(urlsplit(plane.server).port)))
-    config = json.loads(plane.kubeconfig.read_text())
+    async with gate_to(plane.server, plane.kubeconfig, directory) as gate_and_path:
+        yield gate_and_path
+
+
+@asynccontextmanager
+async def gate_to(server: str, kubeconfig: Path, directory: Path) -> AsyncIterator[tuple[Gate, Path]]:
+    """Give a way to an API server, or to what stands before one, and a copy of a kubeconfig that takes it."""
+    url, config = urlsplit(server), json.loads(kubeconfig.read_text())
+    gate = Gate(int(str(url.port)))
     async with gate.proxy.listening() as address:
-        config["clusters"][0]["cluster"]["server"] = f"https://{address}"
+        config["clusters"][0]["cluster"]["server"] = f"{url.scheme}://{address}"
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "kubeconfig"
         path.write_text(json.dumps(config))

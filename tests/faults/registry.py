@@ -5,9 +5,10 @@ from tests.faults.real_acknowledgement import ACKNOWLEDGEMENT
 from tests.faults.real_answers import ANSWERS
 from tests.faults.real_applications import APPLICATIONS_KEPT
 from tests.faults.real_guard import GUARD
+from tests.faults.real_operators import OPERATORS
 from tests.faults.real_outages import OUTAGES
 from tests.faults.real_replicas import REPLICAS
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: tuple[Family, ...] = (ANSWERS, GUARD, ACKNOWLEDGEMENT, OUTAGES, APPLICATIONS_KEPT, REPLICAS)
+FAMILIES: tuple[Family, ...] = (ANSWERS, GUARD, ACKNOWLEDGEMENT, OUTAGES, APPLICATIONS_KEPT, REPLICAS, OPERATORS)
