@@ -151,7 +151,7 @@ def _views(
     names: Mapping[str, set[str]],
     accepted: Accepted,
 ) -> dict[str, View]:
-    views = {}
+    views: dict[str, View] = {}
     for key, body in bodies.items():
         try:
             query = parse_query(body["parameters"], accepted)

@@ -71,7 +71,7 @@ class Pair:
     service_url: str
     owed: set[str]
     known: set[str]
-    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def client(self, url: str) -> Client:
         """Return somebody who asks there."""
