@@ -17,12 +17,12 @@ from tenantry.resources import APPLICATION_SETS, APPLICATIONS, CONFIG_MAPS, NAME
 from tenantry_generator.applicationsets import REFRESH
 from tests.faults.family import Broken
 from tests.faults.real_client import Trace
-from tests.faults.real_deletions import TENANT, Applications, Owed
+from tests.faults.real_deletions import Applications, Owed
+from tests.faults.real_disasters import ACTIVE, LEFT, application_set, heal, strike
 from tests.faults.real_front import Front
 from tests.faults.real_parts import Table, table, with_admin
 from tests.faults.real_schedule import Disaster, End, Episode, Event, Kind, Schedule
 from tests.faults.stage import Stage
-from tests.support import article
 from tests.support.argocd import NAMESPACE, ArgoCD
 from tests.support.eventually import eventually
 from tests.support.record import forget_record
@@ -38,7 +38,6 @@ _MAY_LEAVE = 2
 """So many of a set of up to 29 may leave one by one within half an hour."""
 _FEWEST = 6
 """Tenants that an episode begins with at least."""
-_ACTIVE, _LEFT = "active", "suspended"
 
 
 class Life:
@@ -69,7 +68,7 @@ class Life:
         await kube.create(NAMESPACES, {"metadata": {"name": mark}})
         stack.push_async_callback(kube.delete, NAMESPACES, mark)
         self._table = await stack.enter_async_context(
-            table(await stage.postgres(), {**dict.fromkeys(self._rows, _ACTIVE), "other": _LEFT})
+            table(await stage.postgres(), {**dict.fromkeys(self._rows, ACTIVE), "other": LEFT})
         )
         self._admin, admins = with_admin(directory)
         env = {
@@ -88,7 +87,7 @@ class Life:
         url = await stack.enter_async_context(self._front.listening())
         await argocd.configure_plugin(mark, url=url, token=token)
         stack.push_async_callback(self._clean_up, applications)
-        await argocd.apply_application_set(_application_set(mark, self._schedule.kind))
+        await argocd.apply_application_set(application_set(mark, self._schedule.kind))
         self._owed.owed = {*self._rows, *(["other"] if self._schedule.kind is Kind.PLAIN else [])}
         await self._owed.becomes(within=_RECOVERY)
         await self._counted()
@@ -143,7 +142,7 @@ class Life:
         if episode.disaster is Disaster.EMPTIED:
             hit = list(self._rows)
         self._front.fault = episode.front
-        await self._strike(episode.disaster, hit)
+        await strike(self._table, episode.disaster, hit)
         await self._befall(episode.event)
         await self._asked(2)
         if episode.newcomer and episode.front is None:
@@ -153,48 +152,14 @@ class Life:
             await self._let_go(hit)
         else:
             await self._asked(2)
-            await self._heal(episode.disaster, hit)
+            self._trace.note("healed")
+            await heal(self._table, episode.disaster, hit)
             if episode.disaster is Disaster.REPLACED and episode.event is not Event.NONE:
                 await self._befall(Event.RESTART)  # started on the other table, it takes that for the right one
         self._front.fault = None
         await eventually(self._healthy, within=_RECOVERY, what=f"all is well again; {self._trace}")
         await self._owed.becomes(within=_SOON)
         await self._counted()
-
-    async def _strike(self, disaster: Disaster, hit: Sequence[str]) -> None:
-        match disaster:
-            case Disaster.EMPTIED:
-                await self._table.sql("TRUNCATE organization")
-            case Disaster.MANY:
-                await self._table.delete(hit)
-            case Disaster.STATUS:
-                await self._table.set_status(hit, _LEFT)
-            case Disaster.RENAMED:
-                await self._table.sql("ALTER TABLE organization RENAME TO elsewhere; NOTIFY tenantry")
-            case Disaster.REPLACED:
-                another = f"ALTER TABLE organization RENAME TO elsewhere; {article.TABLE}; NOTIFY tenantry"
-                await self._table.sql(another)
-            case Disaster.REFUSED:
-                self._table.gate.shut()
-            case Disaster.SILENT:
-                self._table.gate.mute()
-
-    async def _heal(self, disaster: Disaster, hit: Sequence[str]) -> None:
-        self._trace.note("healed")
-        match disaster:
-            case Disaster.EMPTIED:
-                other = {"other": _LEFT}
-                await self._table.insert({**dict.fromkeys(hit, _ACTIVE), **other})
-            case Disaster.MANY:
-                await self._table.insert(dict.fromkeys(hit, _ACTIVE))
-            case Disaster.STATUS:
-                await self._table.set_status(hit, _ACTIVE)
-            case Disaster.RENAMED:
-                await self._table.sql("ALTER TABLE elsewhere RENAME TO organization; NOTIFY tenantry")
-            case Disaster.REPLACED:
-                back = "DROP TABLE organization; ALTER TABLE elsewhere RENAME TO organization; NOTIFY tenantry"
-                await self._table.sql(back)
-        self._table.gate.heal()
 
     async def _befall(self, event: Event) -> None:
         match event:
@@ -245,7 +210,7 @@ class Life:
         new = f"new{self._new:02}"
         self._new += 1
         self._trace.note(f"{new} signs up")
-        await self._table.insert({new: _ACTIVE})
+        await self._table.insert({new: ACTIVE})
         await eventually(
             lambda: new in self._owed.has, within=_RECOVERY, what=f"{new} has an Application; {self._trace}"
         )
@@ -269,25 +234,3 @@ class Life:
             return len(body.get("status", {}).get("resources", [])) == len(self._owed.owed)
 
         await eventually(same, within=_SOON, what=f"the ApplicationSet counts its Applications; {self._trace}")
-
-
-def _application_set(mark: str, kind: Kind) -> dict[str, Any]:
-    plugin: dict[str, Any] = {"configMapRef": {"name": mark}, "requeueAfterSeconds": 60}
-    if kind is Kind.INPUT:
-        plugin["input"] = {"parameters": {"status": _ACTIVE}}
-    generator: dict[str, Any] = {"plugin": plugin}
-    if kind is Kind.SELECTOR:
-        generator["selector"] = {"matchLabels": {"status": _ACTIVE}}
-    template = {
-        "metadata": {"name": f"{mark}-{{{{ .name }}}}", "labels": {TENANT: "{{ .tenant }}"}},
-        "spec": {
-            "project": "default",
-            "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
-            "source": {"repoURL": "https://git.example.com/x.git", "targetRevision": "main", "path": "x"},
-        },
-    }
-    options = {"goTemplate": True, "goTemplateOptions": ["missingkey=error"]}
-    return {
-        "metadata": {"name": mark, "namespace": NAMESPACE},
-        "spec": {**options, "generators": [generator], "template": template},
-    }
