@@ -14,7 +14,7 @@ from typing import Any
 from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, ROLE_BINDINGS, TENANTS
 from tests.faults.family import Broken, Defect, Family
 from tests.faults.inputs.arena import Arena, arena
-from tests.faults.inputs.subject import Subject, state_of
+from tests.faults.inputs.subject import Objects, Subject, state_of
 from tests.faults.operator.antics import Monkey
 from tests.faults.operator.canonical import State, differences, renamed
 from tests.faults.operator.drift import EVERYTHING
@@ -90,9 +90,9 @@ class _Games:
         except AssertionError as error:
             lines = [f"left over: {self._surplus(subject, wanted)}", *differences(wanted, found), *monkey.steps]
             raise Broken("\n".join([f"not within {_WITHIN:g} s as its spec says:", *lines])) from error
-        before = self._versions(subject)
+        before = _versions(await subject.read())
         await asyncio.sleep(_QUIET)  # for so long nobody may write
-        if (after := self._versions(subject)) != before:
+        if (after := _versions(await subject.read())) != before:
             raise Broken("\n".join(["writes go on:", *differences(before, after), *monkey.steps]))
         for change in subject.history():
             if problem := _wrong(change, subject, monkey):
@@ -107,15 +107,16 @@ class _Games:
         }
         return sorted(found - {path.partition(": ")[0] for path in wanted})
 
-    def _versions(self, subject: Subject) -> dict[str, Any]:
-        # The quota controller counts in its own time, and the status follows it.
-        versions: dict[str, Any] = {}
-        for (kind, namespace, name), body in self._arena.observer.objects[subject.name].items():
-            if kind == TENANTS.kind:
-                versions[kind] = {key: value for key, value in body.get("status", {}).items() if key != "quota"}
-            elif kind != RESOURCE_QUOTAS.kind:
-                versions[f"{kind} {namespace}/{name}"] = body["metadata"]["resourceVersion"]
-        return versions
+
+def _versions(objects: Objects) -> dict[str, Any]:
+    # The quota controller counts in its own time, and the status follows it.
+    versions: dict[str, Any] = {}
+    for (kind, namespace, name), body in objects.items():
+        if kind == TENANTS.kind:
+            versions[kind] = {key: value for key, value in body["status"].items() if key != "quota"}
+        elif kind != RESOURCE_QUOTAS.kind:
+            versions[f"{kind} {namespace}/{name}"] = body["metadata"]["resourceVersion"]
+    return versions
 
 
 def _wrong(change: Change, subject: Subject, monkey: Monkey) -> str:
