@@ -195,7 +195,10 @@ async def _check_complains(subject: Subject, before: Objects, where: str) -> Non
 
 
 def _but(row: Row, value: str) -> list[str]:
-    return [other for other in row.values if other != value]
+    values = list(row.values)
+    if row.heavy:
+        return [values[values.index(value) - 1]]
+    return [other for other in values if other != value]
 
 
 def _but_tenant(objects: Objects, subject: Subject) -> State:

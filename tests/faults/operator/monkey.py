@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 
 __all__ = ["FAMILY"]
 
-_CASES = 60
+_CASES = 30
 _TENANTS = 3
 _STEPS = (8, 14)
 _PAUSES = (0.0, 0.0, 0.05, 0.3, 1.0)
