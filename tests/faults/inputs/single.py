@@ -218,10 +218,10 @@ FAMILY = Family(
     name="A1",
     title="each leaf of the CRDs, each value, from each other value",
     open=_open,
-    sample=24,
+    sample=20,
     defect=Defect(
-        text="what a spec no longer has inside a namespace is left there",
-        place="tests.faults.defects_inputs:leave_what_is_not_wanted",
-        cases=("own/networkPolicies.items/absent",),
+        text="the time zone of a sync window has no effect",
+        place="tests.faults.defects_inputs:forget_time_zones",
+        cases=("own/argocd.project.syncWindows[].timeZone/1",),
     ),
 )
