@@ -9,6 +9,7 @@ from typing import Any
 from tenantry.kube import Kube
 from tenantry.reflector import Timing
 from tenantry_operator import caches
+from tenantry_operator.events import Recorder
 from tenantry_operator.usage import UsagePace
 
 __all__ = ["IMPATIENT", "RESTLESS", "impatient", "restless"]
@@ -25,8 +26,10 @@ def impatient() -> None:
 
 
 def restless() -> None:
-    """Besides, list everything and look at every Tenant again every two seconds."""
+    """Besides, list everything and look at every Tenant again every two seconds, and write Events ten times as fast."""
     impatient()
+    _default(Recorder.__init__, "rate", 50.0)
+    _default(Recorder.__init__, "give_way", 0.1)
     caches.RESYNC_SECONDS = _RELIST
     silence, _, first, last = Timing.__init__.__defaults__ or ()
     setattr(Timing.__init__, "__defaults__", (silence, _RELIST, first, last))  # noqa: B010 - mypy has it read-only

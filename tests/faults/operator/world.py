@@ -27,7 +27,7 @@ from tests.support.tenantry import Operator
 
 __all__ = ["World", "opened", "running"]
 
-_QUIET = 2.5
+_QUIET = 2.0
 _references: WeakKeyDictionary[ControlPlane, Mapping[str, Reference]] = WeakKeyDictionary()
 
 
