@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.kube_proxy import KubeProxy
 from tests.support.tenantry import Operator
 
-__all__ = ["World", "opened"]
+__all__ = ["World", "opened", "running"]
 
 _MORE = 2
 """Writes of a status that says what is waited for, which a run may need besides."""
@@ -107,15 +107,16 @@ async def opened(stage: Stage, defect: Defect | None, *, pace: str = IMPATIENT) 
     """Run an operator behind a proxy meanwhile, with a defect if one is given, its times set by `pace`."""
     plane = await stage.control_plane()
     if plane not in _references:
-        async with _running(stage, plane, IMPATIENT) as honest:
+        async with running(stage, plane, IMPATIENT) as honest:
             _references[plane] = await _learn(honest)
-    async with _running(stage, plane, pace if defect is None else f"{pace},{defect.place}") as world:
+    async with running(stage, plane, pace if defect is None else f"{pace},{defect.place}") as world:
         world.references = _references[plane]
         yield world
 
 
 @contextlib.asynccontextmanager
-async def _running(stage: Stage, plane: ControlPlane, places: str) -> AsyncIterator[World]:
+async def running(stage: Stage, plane: ControlPlane, places: str) -> AsyncIterator[World]:
+    """As `opened`, without references; `places` are the functions to run the operator with, joined by commas."""
     kube, identities = await stage.kube(), await stage.identities()
     observer, proxy = Observer(kube), KubeProxy(plane.server, plane.authority)
     directory = Path(stage.directory) / f"operator-{new_token()}"
