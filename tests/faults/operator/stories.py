@@ -87,10 +87,10 @@ async def _given_back(hand: Hand) -> None:
 
 
 async def _let_go_and_adopted(hand: Hand) -> None:
-    await _becomes(hand, _spec("a", "b", policy="Orphan", full=False))
-    await _becomes(hand, _spec("a", policy="Orphan", full=False))
+    await _becomes(hand, _spec("a", "b", policy="Orphan"))
+    await _becomes(hand, _spec("a", policy="Orphan"))
     await _adopted(hand, "-b")
-    await _becomes(hand, _spec("a", "b", policy="Orphan", full=False))
+    await _becomes(hand, _spec("a", "b", policy="Orphan"))
 
 
 async def _children(hand: Hand) -> None:
