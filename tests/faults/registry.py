@@ -1,8 +1,18 @@
 """Every family of fault cases, in the order in which they run."""
 
 from tests.faults.family import Family
+from tests.faults.operator.crashes import C1, C2, C4
+from tests.faults.operator.quiet import G1
+from tests.faults.operator.rejections import C3
 from tests.faults.operator.views_time import T1
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: tuple[Family, ...] = (T1,)
+FAMILIES: tuple[Family, ...] = (
+    C1,
+    C2,
+    C3,
+    C4,
+    T1,
+    G1,
+)

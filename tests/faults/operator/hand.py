@@ -1,19 +1,22 @@
 """The administrator's hand in one case: what a workload does to the cluster, and what it waits for."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
-from tenantry.names import ADOPT_LABEL, FINALIZER
-from tenantry.resources import APP_PROJECTS, NAMESPACES, TENANT_CLASSES, TENANTS, Resource
-from tests.faults.operator.observer import Key, Observer
+from tenantry.names import ADOPT_LABEL
+from tenantry.resources import NAMESPACES, TENANT_CLASSES, TENANTS, Resource
+from tests.faults.operator.observer import KINDS, Key, Observer
 from tests.support.eventually import eventually
 
 __all__ = ["Hand"]
 
 _MANAGER = "faults"
 _DEADLINE = 60.0
+_PATIENCE = 30.0
+_BY_KIND = {resource.kind: resource for resource in KINDS}
 
 
 class Hand:
@@ -97,20 +100,23 @@ class Hand:
         await eventually(self.is_gone, within=self._deadline, what=f"the Tenant {self.token} is gone")
 
     async def clear(self) -> None:
-        """Remove all that there is of the case, whatever state it is in, and don't wait for it."""
+        """Remove all that there is of the case but its namespaces, whose deletion would cost most of all."""
         if self.tenant is not None:
-            gone = {"metadata": {"finalizers": [each for each in self._finalizers() if each != FINALIZER]}}
-            for step in (self.kube.delete(TENANTS, self.token), self.kube.merge_patch(TENANTS, self.token, gone)):
-                await _whatever(step)
-        for kind, namespace, name in list(self.objects):
-            if kind == NAMESPACES.kind:
-                await _whatever(self.kube.delete(NAMESPACES, name))
-            elif kind == APP_PROJECTS.kind:
-                await _whatever(self.kube.delete(APP_PROJECTS, name, namespace))
+            await _whatever(self.kube.merge_patch(TENANTS, self.token, {"spec": {"deletionPolicy": "Retain"}}))
+            await _whatever(self.kube.delete(TENANTS, self.token))
+            try:
+                await eventually(lambda: self.tenant is None, within=_PATIENCE, what="the operator lets it go")
+            except AssertionError:  # it may have been made to do otherwise
+                await _whatever(self.kube.merge_patch(TENANTS, self.token, {"metadata": {"finalizers": []}}))
         await _whatever(self.kube.delete(TENANT_CLASSES, self.token))
+        children = [key for key in self.objects if key[1]]
+        await asyncio.gather(
+            *(_whatever(self.kube.delete(_BY_KIND[kind], name, space)) for kind, space, name in children)
+        )
 
-    def _finalizers(self) -> list[str]:
-        return list(self.tenant["metadata"].get("finalizers", ())) if self.tenant is not None else []
+    def is_cleared(self) -> bool:
+        """Whether `clear` has been successful."""
+        return all(kind == NAMESPACES.kind for kind, _, _ in self.objects)
 
 
 async def _whatever(step: Any) -> None:

@@ -1,23 +1,24 @@
 """The operator's writes, told apart by case and numbered in each, and what a case does to some of them.
 
-Events and the Lease are nobody's and are not numbered, nor is a write of a status that differs from the last one by
-what the tenant uses: how many of those there are is a matter of time.
+Events and the Lease are nobody's and are not numbered, nor is a write of a status of the same generation and phase as
+the last one: how many of those there are, with what is waited for and what is used, is a matter of time. A number that
+turns out to be that of a write which the API server has refused goes to the next one.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.faults.operator.observer import token_in
 from tests.support.kube_fates import Fate, Pass
 from tests.support.kube_proxy import Hook
 from tests.support.kube_request import Exchange
 
-__all__ = ["UNNUMBERED", "Ledger", "Page", "Steering"]
+__all__ = ["LEASE", "Ledger", "Page", "Steering"]
 
-UNNUMBERED = ("leases.coordination.k8s.io", "events.events.k8s.io")
+LEASE = "leases.coordination.k8s.io"
+_UNNUMBERED = (LEASE, "events.events.k8s.io")
 _STATUS = ("tenants.tenantry.dev", "status")
 
 
@@ -43,7 +44,7 @@ class Page:
     numbers: dict[int, int] = field(default_factory=dict)
     notes: list[tuple[float, str]] = field(default_factory=list)
     steering: Steering = field(default_factory=Steering)
-    status: Any = None
+    said: tuple[str, int, str] | None = None
 
     def note(self, text: str) -> None:
         """Have a line in the trace."""
@@ -71,7 +72,7 @@ class Ledger(Hook):
 
     def turn(self, token: str, steering: Steering | None = None) -> Page:
         """Begin a new page for a case, whose first write is number 1."""
-        page = self.pages[token] = Page(status=self.pages[token].status, steering=steering or Steering())
+        page = self.pages[token] = Page(said=self.pages[token].said, steering=steering or Steering())
         return page
 
     def forget(self, token: str) -> None:
@@ -80,7 +81,7 @@ class Ledger(Hook):
 
     def on_write(self, exchange: Exchange) -> Fate:
         """Number a write and let its case decide."""
-        if exchange.resource in UNNUMBERED:
+        if exchange.resource in _UNNUMBERED:
             return Pass()
         token = token_in(exchange.namespace, exchange.name)
         if token is None:
@@ -89,9 +90,10 @@ class Ledger(Hook):
         page = self.pages[token]
         page.writes.append(exchange)
         if (exchange.resource, exchange.subresource) == _STATUS:
-            status = {key: value for key, value in exchange.body["status"].items() if key != "quota"}
-            same, page.status = status == page.status, status
-            if same:
+            uid, status = exchange.body["metadata"]["uid"], exchange.body["status"]
+            said = uid, status["observedGeneration"], status["phase"]
+            before, page.said = page.said, said
+            if said == before:
                 return page.steering.decide(0, exchange)
         number = page.numbers[exchange.number] = len(page.numbers) + 1
         return page.steering.decide(number, exchange)
@@ -100,6 +102,8 @@ class Ledger(Hook):
         """Tell the case that its write was carried out."""
         if (page := self._page(exchange)) is not None:
             page.steering.committed(page.numbers.get(exchange.number, 0), exchange)
+            if not exchange.committed:
+                page.numbers.pop(exchange.number, None)
 
     async def delivered(self, exchange: Exchange) -> None:
         """Tell the case that its write was answered."""
@@ -107,7 +111,7 @@ class Ledger(Hook):
             page.steering.delivered(page.numbers.get(exchange.number, 0), exchange)
 
     def _page(self, exchange: Exchange) -> Page | None:
-        if exchange.resource in UNNUMBERED:
+        if exchange.resource in _UNNUMBERED:
             return None
         token = token_in(exchange.namespace, exchange.name)
         return None if token is None else self.pages.get(token)

@@ -149,7 +149,7 @@ async def _metrics(url: str) -> Mapping[str, float]:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     places = IMPATIENT if defect is None else f"{IMPATIENT},{defect.place}"
-    async with running(stage, await stage.control_plane(), places) as world:
+    async with running(stage, places) as world:
         trials = TimeTravel(world, await played(world))
         yield trials
         await trials.clear()

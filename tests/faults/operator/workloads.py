@@ -1,11 +1,11 @@
 """What is asked of the operator while it is disturbed: a tenant's life, one act at a time.
 
 Each workload is a pair of scripts, what is there `before` and what is done `then`; the faults come during the second.
-`writes` is how many numbered writes the operator needs for that at least when nothing disturbs it; the reference run
-says if the number is wrong. Some need one more when what they wait for takes its time: a status that says so.
+`writes` is how many numbered writes the operator needs for that when nothing disturbs it; the reference run
+says if the number is wrong.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from tests.faults.operator.hand import Hand
 
 __all__ = ["WORKLOADS", "Workload"]
 
-Script = Callable[[Hand], Awaitable[None]]
+Script = Callable[[Hand], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,9 @@ def _applied(**spec: Any) -> Script:
     return script
 
 
-def _deleted(hand: Hand) -> Awaitable[None]:
-    async def script() -> None:
-        await hand.delete()
-        await hand.gone()
-
-    return script()
+async def _deleted(hand: Hand) -> None:
+    await hand.delete()
+    await hand.gone()
 
 
 async def _full_and_theirs(hand: Hand, **changes: Any) -> None:
@@ -166,10 +163,10 @@ WORKLOADS: Mapping[str, Workload] = {
         Workload("adopt", 21, _adopt, _offered),
         Workload("join-and-leave", 20, _join_and_leave, _applied(**_spec(namespaces=_JOINING, argocd=None))),
         Workload("prune", 23, _applied(deletionPolicy="Delete", namespaces=_items("a")), _full_with()),
-        Workload("delete", 7, _deleted, _full_with()),
-        Workload("orphan", 24, _deleted, _full_with(deletionPolicy="Orphan")),
+        Workload("delete", 5, _deleted, _full_with()),
+        Workload("orphan", 25, _deleted, _full_with(deletionPolicy="Orphan")),
         Workload("retain", 1, _deleted, _full_with(deletionPolicy="Retain")),
-        Workload("recreate", 25, _recreate, _full_with(argocd=None)),
+        Workload("recreate", 24, _recreate, _full_with(argocd=None)),
     )
 }
 """By name."""

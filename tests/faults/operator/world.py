@@ -15,8 +15,9 @@ from tests.faults.family import Defect
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.ledger import Ledger, Page, Steering
 from tests.faults.operator.observer import Observer, new_token
-from tests.faults.operator.oracle import Judge, Outcome, Reference, outcome, reference_of
+from tests.faults.operator.oracle import Judge
 from tests.faults.operator.pace import IMPATIENT
+from tests.faults.operator.reference import Outcome, Reference, outcome, reference_of
 from tests.faults.operator.workloads import WORKLOADS, Workload
 from tests.faults.stage import Stage
 from tests.support.control_plane import ControlPlane
@@ -26,8 +27,6 @@ from tests.support.tenantry import Operator
 
 __all__ = ["World", "opened", "running"]
 
-_MORE = 2
-"""Writes of a status that says what is waited for, which a run may need besides."""
 _QUIET = 2.5
 _references: WeakKeyDictionary[ControlPlane, Mapping[str, Reference]] = WeakKeyDictionary()
 
@@ -63,10 +62,9 @@ class World:
         """Count the tenant's writes from 1 again, and give them to `steering`."""
         return self.ledger.turn(hand.token, steering)
 
-    async def restart(self) -> None:
-        """Kill the operator with SIGKILL and start it again. It finds its own name in the Lease and need not wait."""
+    async def kill(self) -> None:
+        """Kill the operator with SIGKILL. The next one finds its own name in the Lease, and need not wait."""
         await asyncio.to_thread(self.operator.kill)
-        await self.operator.start()
 
     def clear(self, hand: Hand) -> None:
         """Remove what a case has left, without waiting for it."""
@@ -97,7 +95,7 @@ class World:
 
     async def _clear(self, hand: Hand) -> None:
         await hand.clear()
-        await eventually(lambda: not hand.objects, within=120, what=f"all of {hand.token} is removed")
+        await eventually(hand.is_cleared, within=120, what=f"all of {hand.token} is removed")
         self.observer.forget(hand.token)
         self.ledger.forget(hand.token)
 
@@ -107,16 +105,17 @@ async def opened(stage: Stage, defect: Defect | None, *, pace: str = IMPATIENT) 
     """Run an operator behind a proxy meanwhile, with a defect if one is given, its times set by `pace`."""
     plane = await stage.control_plane()
     if plane not in _references:
-        async with running(stage, plane, IMPATIENT) as honest:
+        async with running(stage, IMPATIENT) as honest:
             _references[plane] = await _learn(honest)
-    async with running(stage, plane, pace if defect is None else f"{pace},{defect.place}") as world:
+    async with running(stage, pace if defect is None else f"{pace},{defect.place}") as world:
         world.references = _references[plane]
         yield world
 
 
 @contextlib.asynccontextmanager
-async def running(stage: Stage, plane: ControlPlane, places: str) -> AsyncIterator[World]:
-    """As `opened`, without references; `places` are the functions to run the operator with, joined by commas."""
+async def running(stage: Stage, places: str) -> AsyncIterator[World]:
+    """Run an operator behind a proxy meanwhile, changed by the functions `places`; nothing is known of references."""
+    plane = await stage.control_plane()
     kube, identities = await stage.kube(), await stage.identities()
     observer, proxy = Observer(kube), KubeProxy(plane.server, plane.authority)
     directory = Path(stage.directory) / f"operator-{new_token()}"
@@ -139,12 +138,11 @@ async def running(stage: Stage, plane: ControlPlane, places: str) -> AsyncIterat
 
 
 async def _learn(world: World) -> Mapping[str, Reference]:
-    async def learn(workload: Workload) -> Reference:
-        one, two = await asyncio.gather(world.undisturbed(workload), world.undisturbed(workload))
-        for each in (one, two):
-            if not workload.writes <= each.writes <= workload.writes + _MORE:
-                raise AssertionError(f"{workload.name} took {each.writes} writes; workloads.py says {workload.writes}")
-        return reference_of(workload.name, one, two)
+    async def twice(workload: Workload) -> tuple[Outcome, Outcome]:
+        return await asyncio.gather(world.undisturbed(workload), world.undisturbed(workload))
 
-    found = await asyncio.gather(*map(learn, WORKLOADS.values()))
-    return dict(zip(WORKLOADS, found, strict=True))
+    found = dict(zip(WORKLOADS, await asyncio.gather(*map(twice, WORKLOADS.values())), strict=True))
+    counts = {name: [run.writes for run in runs] for name, runs in found.items()}
+    if wrong := {name: seen for name, seen in counts.items() if {*seen} != {WORKLOADS[name].writes}}:
+        raise AssertionError(f"undisturbed runs took other numbers of writes than workloads.py says: {wrong}")
+    return {name: reference_of(name, *runs) for name, runs in found.items()}
