@@ -4,6 +4,9 @@ from tests.faults.family import Family
 from tests.faults.operator.crashes import C1, C2, C4
 from tests.faults.operator.quiet import G1
 from tests.faults.operator.rejections import C3
+from tests.faults.operator.views_lost import U1, U2
+from tests.faults.operator.views_silent import U3
+from tests.faults.operator.views_split import T2
 from tests.faults.operator.views_time import T1
 
 __all__ = ["FAMILIES"]
@@ -14,5 +17,9 @@ FAMILIES: tuple[Family, ...] = (
     C3,
     C4,
     T1,
+    T2,
+    U1,
+    U2,
+    U3,
     G1,
 )
