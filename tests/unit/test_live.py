@@ -1,4 +1,4 @@
-"""What a plan rests on is looked at again before it is carried out, since each cache may be behind by something else."""
+"""What a plan rests on is looked at again before it is carried out, since each cache may be behind by its own."""
 
 from typing import Any, cast
 
