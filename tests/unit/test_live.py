@@ -35,7 +35,7 @@ def tenant(uid: str = "t", generation: int = 3, *, deleting: bool = False) -> di
 
 
 def namespace(uid: str = "n", owner: str = "acme", *, terminating: bool = False) -> dict[str, Any]:
-    ours = {"f:labels": {"f:tenantry.dev/tenant": {}}}
+    ours: dict[str, Any] = {"f:labels": {"f:tenantry.dev/tenant": {}}}
     metadata: dict[str, Any] = {
         "name": "acme-dev",
         "uid": uid,
