@@ -131,7 +131,7 @@ class _Case:
 
 
 async def _once(case: _Case) -> None:
-    """Agreed to, they leave, and no others; when they leave again after a return, they are held anew."""
+    """Agreed to, those who miss leave, and no others; when all of them leave again after a return, they are held anew."""
     given, held = await case.hold()
     missing = await case.some_return(held, but=_TOO_MANY)
     assert await case.held(missing) == given
@@ -141,14 +141,14 @@ async def _once(case: _Case) -> None:
     await case.agree(given, 409)
     await case.come_back(missing)
     await case.watch.sees(*missing, within=_SOON)
-    again, _ = await case.hold(missing)
+    again, _ = await case.hold(held)
     await case.table.insert({"newcomer": _ACTIVE})
     await case.watch.sees("newcomer", within=_SOON)
     await case.nobody_more_leaves()
     if again == given:
         raise Broken(f"a new hold has the hash of one that was acknowledged, {given}\n  {case.trace}")
     await case.agree(given, 409)
-    await case.held(missing)
+    await case.held(held)
 
 
 async def _while_away(case: _Case) -> None:
