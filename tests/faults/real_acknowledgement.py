@@ -131,7 +131,7 @@ class _Case:
 
 
 async def _once(case: _Case) -> None:
-    """Agreed to, those who miss leave, and no others; when all of them leave again after a return, they are held anew."""
+    """Agreed to, those who miss leave, and no others; when all leave again after a return, they are held anew."""
     given, held = await case.hold()
     missing = await case.some_return(held, but=_TOO_MANY)
     assert await case.held(missing) == given
