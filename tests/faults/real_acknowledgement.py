@@ -23,6 +23,8 @@ from tests.support.tenantry import Generator
 __all__ = ["ACKNOWLEDGEMENT", "HOUR"]
 
 _SIZE = 20
+_TOO_MANY = 3
+"""So many of twenty may not leave together."""
 _SEEDS = 8
 _SOON = 8.0
 HOUR = 2.0
@@ -72,7 +74,7 @@ class _Case:
     async def hold(self, leaving: Sequence[str] | None = None) -> tuple[str, list[str]]:
         """Have more leave than may; return the hold's hash and whom it keeps."""
         await self.watch.goes_on(2)
-        leaving = leaving or self.chance.sample(self._tenants, self.chance.randint(3, _SIZE - 1))
+        leaving = leaving or self.chance.sample(self._tenants, self.chance.randint(_TOO_MANY, _SIZE - 1))
         self.trace.note(f"{len(leaving)} leave")
         await (self.table.set_status(leaving, _LEFT) if self.view else self.table.delete(leaving))
         return await self.held(leaving), list(leaving)
@@ -93,9 +95,9 @@ class _Case:
             raise Broken(f"{wanted} are to be held; held are {held}\n  {self.trace}") from None
         return str(seen[0]["hash"])
 
-    async def some_return(self, held: list[str]) -> list[str]:
-        """Have some of those who are held come back, but never all; return those who still miss."""
-        back = self.chance.sample(held, self.chance.randint(0, len(held) - 1))
+    async def some_return(self, held: list[str], *, but: int = 1) -> list[str]:
+        """Have some of those who are held come back, all but so many at most; return those who still miss."""
+        back = self.chance.sample(held, self.chance.randint(0, len(held) - but))
         self.trace.note(f"{len(back)} are back")
         await self.come_back(back)
         return [each for each in held if each not in back]
@@ -129,9 +131,9 @@ class _Case:
 
 
 async def _once(case: _Case) -> None:
-    """Agreed to, they leave, and no others; when they leave again after a return, they are held anew."""
+    """Agreed to, those who miss leave, and no others; when all leave again after a return, they are held anew."""
     given, held = await case.hold()
-    missing = await case.some_return(held)
+    missing = await case.some_return(held, but=_TOO_MANY)
     assert await case.held(missing) == given
     case.watch.owed -= set(missing)
     await case.agree(given, 200, missing)
@@ -139,14 +141,14 @@ async def _once(case: _Case) -> None:
     await case.agree(given, 409)
     await case.come_back(missing)
     await case.watch.sees(*missing, within=_SOON)
-    if len(missing) < 3:
-        missing = held
-    again, _ = await case.hold(missing)
+    again, _ = await case.hold(held)
+    await case.table.insert({"newcomer": _ACTIVE})
+    await case.watch.sees("newcomer", within=_SOON)
     await case.nobody_more_leaves()
     if again == given:
         raise Broken(f"a new hold has the hash of one that was acknowledged, {given}\n  {case.trace}")
     await case.agree(given, 409)
-    await case.held(missing)
+    await case.held(held)
 
 
 async def _while_away(case: _Case) -> None:

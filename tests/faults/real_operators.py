@@ -266,13 +266,19 @@ async def _start_pair(stage: Stage, stack: AsyncExitStack, pace: Pace, place: st
         operator = Operator(kubeconfig=kubeconfig, directory=directory, env=env, defect=places)
         workers.append(_Worker(name, operator, api, proxy))
     for tenant in tenants:
-        await kube.create(TENANTS, {"metadata": {"name": tenant}, "spec": {}})
-        stack.push_async_callback(kube.delete, TENANTS, tenant)
+        await kube.create(TENANTS, {"metadata": {"name": tenant}, "spec": {"namespaces": {"items": []}}})
+        stack.push_async_callback(_forget, kube, tenant)
     for worker in workers:
         stack.push_async_callback(_end, worker.operator)
     await asyncio.gather(*(worker.operator.start() for worker in workers))
     terms = Terms(kube, namespace=identities.namespace, name=LEASE)
     return _Pair(tuple(workers), kube, terms, tenants)
+
+
+async def _forget(kube: Kube, tenant: str) -> None:
+    """Delete a Tenant, which has nothing, when there is no operator any more."""
+    await kube.merge_patch(TENANTS, tenant, {"metadata": {"finalizers": None}})
+    await kube.delete(TENANTS, tenant)
 
 
 async def _end(operator: Operator) -> None:

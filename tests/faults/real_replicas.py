@@ -243,8 +243,8 @@ REPLICAS = Family(
     open=_open,
     sample=2,
     defect=Defect(
-        "a replica does not look at its Lease before it answers",
-        "tests.faults.defects_generator:answer_without_a_lease",
+        "a replica has the Lease until a renewal says otherwise",
+        "tests.faults.defects_standing:believe_until_told",
         cases=("frozen/0",),
     ),
     drawn=True,
