@@ -1,6 +1,8 @@
 """Every family of fault cases, in the order in which they run."""
 
 from tests.faults.family import Family
+from tests.faults.inputs import recovery, sequences, single
+from tests.faults.operator import drift, monkey, unserved
 from tests.faults.operator.crashes import C1, C2, C4
 from tests.faults.operator.quiet import G1
 from tests.faults.operator.rejections import C3
@@ -28,6 +30,12 @@ FAMILIES: tuple[Family, ...] = (
     U1,
     U2,
     U3,
+    single.FAMILY,
+    sequences.FAMILY,
+    recovery.FAMILY,
+    drift.FAMILY,
+    monkey.FAMILY,
+    unserved.FAMILY,
     G1,
     ANSWERS,
     GUARD,
