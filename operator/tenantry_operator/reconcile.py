@@ -5,7 +5,7 @@ usually settles a Tenant. Whatever fails is tried again by the queue; nothing is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +47,12 @@ PASSES = 5
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_what_was_looked_at(written: Mapping[str, Any], entry: Entry, status: Mapping[str, Any]) -> bool:
+    metadata = written["metadata"]
+    found = (metadata.get("generation"), tuple(metadata.get("finalizers") or ()), written.get("status"))
+    return found == (entry.generation, entry.finalizers, status)
 
 
 class Reconciler:
@@ -163,6 +169,8 @@ class Reconciler:
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
         self.absorb(entry, written)
+        if not _is_what_was_looked_at(written, entry, status):
+            self._queue.add(entry.name)  # the watch has nothing new to tell of it any more
         self._usage.wrote(entry.name)
         self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):

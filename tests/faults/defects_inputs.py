@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from tenantry import classes
-from tenantry_operator import plan_children, projects
-from tenantry_operator.children import child, namespace
+from tenantry_operator import plan_children, plan_namespaces, projects
+from tenantry_operator.actions import DeleteNamespace
+from tenantry_operator.children import namespace
 
 __all__ = [
     "believe_in_projects",
-    "leave_additions_to_lists",
     "leave_labels",
     "leave_what_is_not_wanted",
+    "make_namespaces_anew",
     "take_a_missing_class_for_none",
     "trust_the_digest",
 ]
@@ -44,17 +45,17 @@ def trust_the_digest() -> None:
     module.agrees = lambda child, present: child.digest == present.digest
 
 
-def leave_additions_to_lists() -> None:
-    """Be content when each entry of a list is there, whatever else is."""
-    module: Any = child
-    strict = module._contains
+def make_namespaces_anew() -> None:
+    """Delete a namespace that is not as it should be; then it is made as it should be."""
+    module: Any = plan_namespaces
+    towards = module._towards
 
-    def contains(wanted: Any, found: Any) -> bool:
-        if isinstance(wanted, list) and isinstance(found, list):
-            return all(any(contains(each, other) for other in found) for each in wanted)
-        return bool(strict(wanted, found))
+    def anew(body: dict[str, Any], present: Any) -> Any:
+        if present is None or present.owner is None:
+            return towards(body, present)
+        return DeleteNamespace(body["metadata"]["name"], present.uid)
 
-    module._contains = contains
+    module._towards = anew
 
 
 def believe_in_projects() -> None:

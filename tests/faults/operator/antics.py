@@ -13,6 +13,7 @@ from tenantry.kube import Kube
 from tenantry.names import DIGEST_ANNOTATION, ENTRY_ANNOTATION, FINALIZER
 from tenantry.resources import APP_PROJECTS, NAMESPACES, NETWORK_POLICIES, RESOURCE_QUOTAS, TENANTS, Resource
 from tests.faults.inputs.subject import Objects, Subject, merge_patch
+from tests.faults.operator.canonical import renamed
 from tests.faults.operator.handiwork import altered, owned_paths, removed, spelled
 from tests.faults.operator.observer import KINDS
 
@@ -35,7 +36,10 @@ _REFUSALS = (Invalid, Forbidden, NotFound, Conflict)
 
 
 class Monkey:
-    """Plays with the objects of one tenant. `steps`: what it did; `killed`: the uids of namespaces that it deleted."""
+    """Plays with the objects of one tenant. `steps`: what it did; `killed`: the uids of namespaces that it deleted.
+
+    `taken`: what it gave a value of its own; that is left to it if the spec no longer has the field.
+    """
 
     def __init__(self, kube: Kube, subject: Subject, random: Random, service_account: str) -> None:
         self._kube = kube
@@ -45,6 +49,7 @@ class Monkey:
         self._endings: list[Callable[[], Awaitable[None]]] = []
         self.steps: list[str] = []
         self.killed: set[str] = set()
+        self.taken: set[str] = set()
         self._antics = (
             (self._change, 8),
             (self._remove, 4),
@@ -77,6 +82,9 @@ class Monkey:
         path = self._random.choice(_touchable(body))
         other = self._random.choice(list(altered(body, path)))
         await self._write(resource, body, other, f"change {spelled(path)}")
+        metadata = body["metadata"]
+        where = f"{resource.kind} {metadata.get('namespace', '')}/{metadata['name']}: {spelled(path)}"
+        self.taken.add(renamed(where, self._subject.name))
 
     async def _remove(self, objects: Objects) -> None:
         body, resource = self._some(objects)

@@ -25,7 +25,7 @@ __all__ = ["FAMILY"]
 
 _CASES = 6
 _TENANTS = 4
-_WITHIN = 30.0
+_WITHIN = 15.0
 _CRD = f"{APP_PROJECTS.plural}.{APP_PROJECTS.group}"
 _SPECS: tuple[dict[str, Any], ...] = (
     EVERYTHING,
