@@ -23,6 +23,7 @@ from tenantry_operator.actions import (
     DeleteNamespace,
     DeleteProject,
     ReleaseNamespace,
+    RemoveFinalizer,
 )
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry
@@ -100,6 +101,8 @@ class Reconciler:
                     continue  # its namespace was refused a moment ago
                 try:
                     await self._carry_out(entry, action)
+                    if isinstance(action, RemoveFinalizer):
+                        return  # what is still to be seen of the Tenant is its past
                 except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error

@@ -24,8 +24,9 @@ __all__ = ["C3"]
 _TOGETHER = 16
 _LONG = 6.0
 """Seconds for which an object's writes are refused in a case that ends in `for-long`."""
-_MOST = 8
-"""Tries in that time: five by the back-off of the operator's queue, some more when something else calls for a look."""
+_MOST = 12
+"""Tries in that time: five by the back-off of the operator's queue, each of them two where the HTTP client repeats what
+was reset by itself, and some more when something else calls for a look."""
 _MORE = 6
 """Writes that a refusal may cost besides: the one that is repeated, and statuses that tell of it and of its end."""
 _FATES: Mapping[str, Fate] = {
@@ -117,7 +118,7 @@ C3 = Family(
     name="C3",
     title="a write refused in eight ways",
     open=_open,
-    sample=40,
+    sample=24,
     defect=Defect(
         text="what is sent counts as what is there, whatever the API server says",
         place="tests.faults.defects_crash:believe_what_was_sent",
