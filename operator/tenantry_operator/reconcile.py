@@ -23,6 +23,7 @@ from tenantry_operator.actions import (
     DeleteNamespace,
     DeleteProject,
     ReleaseNamespace,
+    RemoveFinalizer,
 )
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry
@@ -110,6 +111,8 @@ class Reconciler:
                 try:
                     await self._carry_out(entry, action)
                     live.done(entry, action)
+                    if isinstance(action, RemoveFinalizer):
+                        return  # what is still to be seen of the Tenant is its past
                 except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
