@@ -24,7 +24,7 @@ from tenantry_generator.namespaces_codec import namespace_row, namespaces_meta, 
 from tenantry_generator.parameters import Accepted, accepted_parameters, parse_query
 from tenantry_generator.record import Stored
 from tenantry_generator.record.tables import Encoded, Joined
-from tenantry_generator.views import View, matches
+from tenantry_generator.views import View, matches, view_id
 
 __all__ = ["decode", "encode"]
 
@@ -151,22 +151,25 @@ def _views(
     names: Mapping[str, set[str]],
     accepted: Accepted,
 ) -> dict[str, View]:
-    views = {}
+    views: dict[str, View] = {}
     for key, body in bodies.items():
         try:
             query = parse_query(body["parameters"], accepted)
         except Refused:
             continue  # a request with these parameters is refused as well
         selector = read_selector(body["selector"])
-        views[key] = View(
-            id=key,
+        # Another version may have made another id of the same, or two; by those nobody would find what is held.
+        name = view_id(body["applicationset"], query, selector)
+        same = views.get(name)
+        views[name] = View(
+            id=name,
             applicationset=body["applicationset"],
             parameters=body["parameters"],
             query=query,
             selector=selector,
             matching=len(matches(query, selector, rows)),
-            held=BlockMap.of(held.get(key, {})),
-            holds=_holds(body["holds"], names),
+            held=BlockMap.of({**(same.held if same else {}), **held.get(key, {})}),
+            holds=(*(same.holds if same else ()), *_holds(body["holds"], names)),
             ledger=_ledger(body["ledger"]),
             asked=body["asked"],
         )

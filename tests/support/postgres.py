@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -102,6 +103,16 @@ class Postgres:
         """End the server at once: clients lose their connections, the next start recovers."""
         if self._process is not None:
             self._process.stop(signal.SIGQUIT, grace=5)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to its own processes, which are in sessions of their own."""
+        if self._process is None:
+            raise RuntimeError("the server has not been started")
+        server = self._process.pid
+        os.kill(server, number)
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def destroy(self) -> None:
         """End the server and delete its data."""
