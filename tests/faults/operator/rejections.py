@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.ledger import Steering
+from tests.faults.operator.pace import IMPATIENT
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened
 from tests.faults.stage import Stage
@@ -92,7 +93,7 @@ class _Rejections:
 
 @asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
-    async with opened(stage, defect) as world:
+    async with opened(stage, defect, pace=IMPATIENT) as world:
         yield _Rejections(world)
 
 

@@ -164,7 +164,7 @@ WORKLOADS: Mapping[str, Workload] = {
         Workload("join-and-leave", 20, _join_and_leave, _applied(**_spec(namespaces=_JOINING, argocd=None))),
         Workload("prune", 23, _applied(deletionPolicy="Delete", namespaces=_items("a")), _full_with()),
         Workload("delete", 5, _deleted, _full_with()),
-        Workload("orphan", 25, _deleted, _full_with(deletionPolicy="Orphan")),
+        Workload("orphan", 24, _deleted, _full_with(deletionPolicy="Orphan")),
         Workload("retain", 1, _deleted, _full_with(deletionPolicy="Retain")),
         Workload("recreate", 24, _recreate, _full_with(argocd=None)),
     )
