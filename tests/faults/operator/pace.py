@@ -12,17 +12,7 @@ from tenantry_operator import caches
 from tenantry_operator.events import Recorder
 from tenantry_operator.usage import UsagePace
 
-__all__ = [
-    "IMPATIENT",
-    "PROMPT",
-    "RESTLESS",
-    "SILENCE",
-    "WATCHFUL",
-    "impatient",
-    "prompt",
-    "restless",
-    "watchful",
-]
+__all__ = ["IMPATIENT", "PROMPT", "RESTLESS", "SILENCE", "WATCHFUL", "impatient", "prompt", "restless", "watchful"]
 
 PROMPT = "tests.faults.operator.pace:prompt"
 IMPATIENT = "tests.faults.operator.pace:impatient"
@@ -55,8 +45,8 @@ def restless() -> None:
 
 
 def watchful() -> None:
-    """Take a watch for dead that has been silent for two seconds instead of seventy-five."""
-    impatient()
+    """Besides what is prompt, take a watch for dead that has been silent for two seconds instead of seventy-five."""
+    prompt()
     _, *rest = Timing.__init__.__defaults__ or ()
     setattr(Timing.__init__, "__defaults__", (SILENCE, *rest))  # noqa: B010 - mypy has it read-only
 

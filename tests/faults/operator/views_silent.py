@@ -21,7 +21,7 @@ from tenantry.resources import (
 from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.canonical import canonical
 from tests.faults.operator.hand import Hand
-from tests.faults.operator.pace import IMPATIENT, SILENCE, WATCHFUL
+from tests.faults.operator.pace import PROMPT, SILENCE, WATCHFUL
 from tests.faults.operator.travel import CACHED
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened, running
@@ -64,7 +64,7 @@ class SilentStreams:
             return
         await self._world.operator.stop()
         try:
-            async with running(self._stage, IMPATIENT) as world:
+            async with running(self._stage, PROMPT) as world:
                 world.references = self._world.references
                 await self._fall_silent(world, "all", _REAL)
         finally:

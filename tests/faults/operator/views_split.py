@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.hand import Hand
-from tests.faults.operator.pace import IMPATIENT
+from tests.faults.operator.pace import PROMPT
 from tests.faults.operator.travel import CACHED, Traveller
 from tests.faults.operator.workloads import WORKLOADS, Workload
 from tests.faults.operator.world import World, opened
@@ -101,7 +101,7 @@ class SplitViews:
 
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
-    async with opened(stage, defect, pace=IMPATIENT) as world:
+    async with opened(stage, defect, pace=PROMPT) as world:
         traveller = Traveller(world)
         yield SplitViews(world, traveller)
         await traveller.clear()

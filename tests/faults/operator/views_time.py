@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tests.faults.family import Defect, Family, Trials
-from tests.faults.operator.pace import IMPATIENT
+from tests.faults.operator.pace import PROMPT
 from tests.faults.operator.trace import Trace
 from tests.faults.operator.travel import CACHED, Traveller
 from tests.faults.operator.world import running
@@ -45,7 +45,7 @@ class TimeTravel:
 
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
-    async with running(stage, IMPATIENT if defect is None else f"{IMPATIENT},{defect.place}") as world:
+    async with running(stage, PROMPT if defect is None else f"{PROMPT},{defect.place}") as world:
         traveller = Traveller(world)
         yield TimeTravel(traveller, await traveller.trace())
         await traveller.clear()
