@@ -16,10 +16,10 @@ from tenantry.kube import Kube
 from tenantry.resources import TENANTS
 from tenantry_operator.standing import LEASE
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Trace
-from tests.faults.real_pair import SHIPPED, SHORT, Pace
-from tests.faults.real_parts import Gate, gate_to, seeded
-from tests.faults.real_terms import Act, Terms
+from tests.faults.generator.client import Trace
+from tests.faults.generator.pair import SHIPPED, SHORT, Pace
+from tests.faults.generator.parts import Gate, gate_to, seeded
+from tests.faults.generator.terms import Act, Terms
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
@@ -302,7 +302,7 @@ OPERATORS = Family(
     sample=1,
     defect=Defect(
         "an operator whose Lease is lost only says so",
-        "tests.faults.defects_standing:go_on_without_a_lease",
+        "tests.faults.generator.defects_standing:go_on_without_a_lease",
         cases=("frozen/0",),
     ),
     drawn=True,

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Client, Trace, Watch, judged
-from tests.faults.real_parts import Table, seeded, table
+from tests.faults.generator.client import Client, Trace, Watch, judged
+from tests.faults.generator.parts import Table, seeded, table
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres
@@ -192,7 +192,7 @@ GUARD = Family(
     sample=3,
     defect=Defect(
         "one more may leave than the limit says",
-        "tests.faults.defects_generator:let_one_more_go",
+        "tests.faults.generator.defects:let_one_more_go",
         cases=("table/too-many/20",),
     ),
 )

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, TENANTS
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Client, Trace, Watch, judged
-from tests.faults.real_parts import Gate, Table, gate_to_api_server, seeded, table
+from tests.faults.generator.client import Client, Trace, Watch, judged
+from tests.faults.generator.parts import Gate, Table, gate_to_api_server, seeded, table
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres
@@ -199,7 +199,7 @@ OUTAGES = Family(
     sample=2,
     defect=Defect(
         "what can't be read is served as if it listed nobody",
-        "tests.faults.defects_generator:serve_only_what_can_be_read",
+        "tests.faults.generator.defects:serve_only_what_can_be_read",
         cases=("postgres-refused/0",),
     ),
     drawn=True,

@@ -16,12 +16,12 @@ from tenantry.kube import Kube
 from tenantry.resources import APPLICATION_SETS, APPLICATIONS, CONFIG_MAPS, NAMESPACES, SECRETS
 from tenantry_generator.applicationsets import REFRESH
 from tests.faults.family import Broken
-from tests.faults.real_client import Trace
-from tests.faults.real_deletions import Applications, Owed
-from tests.faults.real_disasters import ACTIVE, LEFT, application_set, heal, strike
-from tests.faults.real_front import Front
-from tests.faults.real_parts import Table, table, with_admin
-from tests.faults.real_schedule import Disaster, End, Episode, Event, Kind, Schedule
+from tests.faults.generator.client import Trace
+from tests.faults.generator.deletions import Applications, Owed
+from tests.faults.generator.disasters import ACTIVE, LEFT, application_set, heal, strike
+from tests.faults.generator.front import Front
+from tests.faults.generator.parts import Table, table, with_admin
+from tests.faults.generator.schedule import Disaster, End, Episode, Event, Kind, Schedule
 from tests.faults.stage import Stage
 from tests.support.argocd import NAMESPACE, ArgoCD
 from tests.support.eventually import eventually

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Client, Trace, Watch, judged
-from tests.faults.real_guard import guarded
-from tests.faults.real_parts import Table, metric, seeded, table, with_admin
+from tests.faults.generator.client import Client, Trace, Watch, judged
+from tests.faults.generator.guard import guarded
+from tests.faults.generator.parts import Table, metric, seeded, table, with_admin
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres
@@ -30,7 +30,7 @@ _SOON = 8.0
 HOUR = 2.0
 """Seconds that an hour has for an acknowledgement here, where that is to pass."""
 _ACTIVE, _LEFT = "active", "suspended"
-_QUICK = "tests.faults.real_hurry:forget_acknowledgements_soon"
+_QUICK = "tests.faults.generator.hurry:forget_acknowledgements_soon"
 
 
 class _Agreements:
@@ -260,7 +260,7 @@ ACKNOWLEDGEMENT = Family(
     sample=3,
     defect=Defect(
         "an acknowledgement counts again when the same tenants leave again",
-        "tests.faults.defects_generator:follow_acknowledgements_for_ever",
+        "tests.faults.generator.defects:follow_acknowledgements_for_ever",
         cases=("table/0",),
     ),
     drawn=True,

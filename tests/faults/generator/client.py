@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from tests.faults.family import Broken
+from tests.faults.generator.http import Connection, NoAnswer, check_answer
 from tests.faults.godecode import Parameters, Unread, read
-from tests.faults.real_http import Connection, NoAnswer, check_answer
 from tests.support.eventually import eventually
 
 __all__ = ["Client", "Trace", "Watch", "judged", "request"]
