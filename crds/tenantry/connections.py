@@ -203,10 +203,10 @@ class Connections:
 def watched(handler: Handler) -> Handler:
     """Return the handler, telling its connection when it begins."""
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         if isinstance(request.protocol, _Connection):
             request.protocol.handling()
-        return await handler(request)
+        return handler(request)
 
     return handle
 

@@ -32,6 +32,8 @@ _BY_STATUS: Mapping[int, type[KubeError]] = {
     422: Invalid,
     429: Throttled,
 }
+_MISTYPED = "failed to create typed patch object"
+"""What the API server says with a 500 when a value that is applied has another type than its field."""
 
 
 def error_from_status(context: str, status: Mapping[str, Any], *, retry_after: float | None = None) -> KubeError:
@@ -41,6 +43,8 @@ def error_from_status(context: str, status: Mapping[str, Any], *, retry_after: f
         retry_after = details.get("retryAfterSeconds")
     message = status.get("message") or status.get("reason") or "no reason given"
     kind = _BY_STATUS.get(code, Unavailable if code >= 500 else Invalid)
+    if code == 500 and _MISTYPED in message:
+        kind = Invalid
     return kind(f"{context}: {message}", status=code, reason=str(status.get("reason") or ""), retry_after=retry_after)
 
 

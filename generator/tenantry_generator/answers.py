@@ -70,12 +70,16 @@ class Answers:
         self._metrics.forget_elements()
         await self._publisher.take_over()
 
+    def given(self, request: Request) -> Reply | None:
+        """Return the answer to this very request if it was given lately and nothing has changed since."""
+        asking, now = self._asking(request), self._publisher.now()
+        return self._replies.find(request, state=self._publisher.membership, asking=asking, now=now)
+
     async def answer(self, request: Request) -> Reply:
         """Return the answer. Refused; NotReady: it would not be safe, or could not be recorded."""
+        if (given := self.given(request)) is not None:
+            return given
         now, asking = self._publisher.now(), self._asking(request)
-        known = self._replies.find(request, state=self._publisher.membership, asking=asking, now=now)
-        if known is not None:
-            return known
         reply, query = await self._answer(request)
         # Without a name nothing is recorded of the namespaces that are asked for, so they may change by themselves.
         lasting = bool(request.applicationset) or query.expansion is None

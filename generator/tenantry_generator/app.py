@@ -22,7 +22,7 @@ from tenantry_generator.errors import BadToken, NotReady, Refused
 from tenantry_generator.events import Announce
 from tenantry_generator.getparams import GETPARAMS, Getparams, read_body, require_role
 from tenantry_generator.inspecting import add_inspection
-from tenantry_generator.metrics import Metrics, Outcome
+from tenantry_generator.metrics import Metrics
 from tenantry_generator.openapi import OPENAPI, load_openapi
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.responses import json_response, refusal
@@ -71,7 +71,12 @@ def make_app(
     app[_WHY_NOT] = why_not
     app[_DOCUMENT] = load_openapi()
     app[_GETPARAMS] = Getparams(
-        answers.answer, tokens=tokens, metrics=metrics, why_not=why_not, made_of=lambda: _made_of(publisher)
+        answers.answer,
+        given=answers.given,
+        tokens=tokens,
+        metrics=metrics,
+        why_not=why_not,
+        made_of=lambda: publisher.made_of,
     )
     app.router.add_post(GETPARAMS, app[_GETPARAMS].__call__)
     app.router.add_get(HOLDS, _holds, allow_head=False)
@@ -157,12 +162,6 @@ async def _metrics(request: web.Request) -> web.Response:
     return web.Response(body=request.app[_METRICS].render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _made_of(publisher: Publisher) -> Outcome:
-    if publisher.unread:
-        return "recorded"
-    return "fresh" if publisher.all_sure and publisher.problem is None else "last_good"
-
-
 @web.middleware
 async def _say_what_failed(request: web.Request, handler: typedefs.Handler) -> web.StreamResponse:
     try:
@@ -172,7 +171,7 @@ async def _say_what_failed(request: web.Request, handler: typedefs.Handler) -> w
         return refusal(NotReady(f"not done within {_DEADLINE:.0f} seconds"), request.path)
     except web.HTTPMethodNotAllowed as error:
         if request.path == GETPARAMS:
-            request.app[_METRICS].count_request("", error.status, 0.0)
+            request.app[_METRICS].answers.count_request("", error.status, 0.0)
         message = f"{request.path} is asked with {', '.join(sorted(error.allowed_methods))}"
         return json_response(405, encode_message(message), {"Allow": error.headers["Allow"]})
     except web.HTTPNotFound:

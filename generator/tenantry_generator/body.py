@@ -67,10 +67,16 @@ class Body:
             self._whole = b"".join(self.parts)
         return self._whole
 
+    @property
+    def packed(self) -> "Body | None":
+        """What `gzipped` returns, if that has been made."""
+        return self._gzipped
+
     async def gzipped(self) -> "Body":
-        """Return the same body as gzip; it is made once, beside the event loop."""
+        """Return the same body as gzip, or itself if that is not shorter; it is made once, beside the event loop."""
         if self._gzipped is None:
-            self._gzipped = Body(await asyncio.to_thread(_members, self.parts))
+            packed = Body(await asyncio.to_thread(_members, self.parts))
+            self._gzipped = packed if packed.length < self.length else self
         return self._gzipped
 
 

@@ -1,22 +1,15 @@
-"""The generator's metrics, on a registry of its own so that tests and processes never share one.
-
-Argo CD has no metric for its calls to plugins; `tenantry_getparams_requests_total` is the only place where they count.
-"""
+"""The generator's metrics, on a registry of its own so that tests and processes never share one."""
 
 from collections.abc import Callable
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from tenantry.measuring import ApiMetrics, Asked, Values, add_build_info
+from tenantry_generator.answer_metrics import AnswerMetrics
 from tenantry_generator.membership import Membership
 
-__all__ = ["Metrics", "Outcome"]
-
-Outcome = Literal["fresh", "last_good", "recorded", "refused"]
-
-_MOST_APPLICATIONSETS = 1000
+__all__ = ["Metrics"]
 
 
 class Metrics:
@@ -25,18 +18,8 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         by_source = ("source",)
-        self._requests = Counter(
-            "tenantry_getparams_requests_total",
-            "Requests for parameters, by ApplicationSet (of authenticated requests) and HTTP status.",
-            ("applicationset", "code"),
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "tenantry_getparams_request_duration_seconds",
-            "Time from a request's header to its answer.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10),
-            registry=registry,
-        )
+        self.answers = AnswerMetrics()
+        registry.register(self.answers)
         self.answering = Gauge(
             "tenantry_answering", "1 while this replica answers; 0 while it stands by.", registry=registry
         )
@@ -106,8 +89,6 @@ class Metrics:
             "1 while what is in TENANTRY_TLS_DIR can't be used, and the pair before it still is.",
             registry=registry,
         )
-        self._applicationsets: set[str] = set()
-        self._counters: dict[tuple[str, int], Counter] = {}
         self.pushes = Counter(
             "tenantry_push_total",
             "Tries to annotate an ApplicationSet so that it asks at once, by result.",
@@ -131,21 +112,6 @@ class Metrics:
         self.api = ApiMetrics(registry)
 
     def _add_answers(self, registry: CollectorRegistry) -> None:
-        results = Counter(
-            "tenantry_getparams_answers_total",
-            "Requests for parameters, by what the answer was made of: fresh, every source being read; last_good, one "
-            "can't be read and is served as last read; recorded, one has not been read since the start; or refused.",
-            ("result",),
-            registry=registry,
-        )
-        outcomes: tuple[Outcome, ...] = ("fresh", "last_good", "recorded", "refused")
-        self._by_outcome = {outcome: results.labels(outcome) for outcome in outcomes}
-        self._bytes = Histogram(
-            "tenantry_getparams_response_bytes",
-            "Size of an answer with status 200.",
-            buckets=tuple(10.0**exponent for exponent in range(3, 9)),
-            registry=registry,
-        )
         self._elements = Gauge(
             "tenantry_getparams_elements",
             "Elements in the last answer to an ApplicationSet that makes one Application of each of them: "
@@ -211,15 +177,9 @@ class Metrics:
         for family, name, text, values in asked:
             self._registry.register(Asked(family, name, text, (), values))
 
-    def count_answer(self, outcome: Outcome, size: int | None) -> None:
-        """Count what a request got; `size` in bytes, None unless it is a 200."""
-        self._by_outcome[outcome].inc()
-        if size is not None:
-            self._bytes.observe(size)
-
     def set_elements(self, applicationset: str, elements: int) -> None:
         """Show how many elements an ApplicationSet got that makes one Application of each."""
-        self._elements.labels(self._label(applicationset)).set(elements)
+        self._elements.labels(self.answers.label(applicationset)).set(elements)
 
     def forget_elements(self) -> None:
         """Show none: another replica may have answered since."""
@@ -244,22 +204,6 @@ class Metrics:
             if view.holds:
                 self._holds.labels(view.set).set(len(view.holds))
                 self._view_held.labels(view.applicationset).inc(len(view.held))
-
-    def count_request(self, applicationset: str, code: int, seconds: float) -> None:
-        """Count one request; beyond a thousand names the label is `other`, so that it can't fill the memory."""
-        label = self._label(applicationset)
-        counter = self._counters.get((label, code))
-        if counter is None:
-            counter = self._counters[label, code] = self._requests.labels(applicationset=label, code=str(code))
-        counter.inc()
-        self._duration.observe(seconds)
-
-    def _label(self, applicationset: str) -> str:
-        if applicationset and applicationset not in self._applicationsets:
-            if len(self._applicationsets) >= _MOST_APPLICATIONSETS:
-                return "other"
-            self._applicationsets.add(applicationset)
-        return applicationset
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

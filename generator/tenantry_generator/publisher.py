@@ -15,6 +15,7 @@ from typing import Any
 
 from tenantry.render import ClusterRow, Row
 from tenantry.telemetry import get_logger
+from tenantry_generator.answer_metrics import Outcome
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
 from tenantry_generator.membership import Membership, expire, forget_unused, know_keys, release_views, take
@@ -134,6 +135,17 @@ class Publisher:
     def all_sure(self) -> bool:
         """Whether what every source lists is known now."""
         return all(feed.up for feed in self._feeds.values())
+
+    @property
+    def made_of(self) -> Outcome:
+        """What an answer of now is made of."""
+        outcome: Outcome = "fresh" if self.problem is None else "last_good"
+        for feed in self._feeds.values():
+            if feed.read is None:
+                return "recorded"
+            if feed.problem is not None:
+                outcome = "last_good"
+        return outcome
 
     def wake(self) -> None:
         """Look at what was read of the clusters."""

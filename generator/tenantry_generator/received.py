@@ -59,18 +59,21 @@ class Received:
     def note(self, receipt: Receipt) -> None:
         """Remember an answer in the place of the one before it."""
         key = (receipt.applicationset, receipt.key)
-        self._drop(key)
+        before = self._last.pop(key, None)
+        if before is not None and before.elements is receipt.elements is not None:
+            self._known[key] = self._known.pop(key)  # the same once more: it holds what it held
+        else:
+            self._let_go(key, before)
+            if receipt.elements is not None:
+                self._known[key] = None
+                self._hold(receipt.elements)
         self._last[key] = receipt
-        if receipt.elements is not None:
-            self._known[key] = None
-            self._hold(receipt.elements)
         if len(self._last) > self._most_answers:
             self._drop(next(iter(self._last)))
         while self._room < 0:
             key = next(iter(self._known))
-            forgotten = replace(self._last[key], elements=None)
-            self._let_go(key)
-            self._last[key] = forgotten
+            self._let_go(key, self._last[key])
+            self._last[key] = replace(self._last[key], elements=None)
         self.on_note(receipt)
 
     def last(self, applicationset: str, key: str) -> Receipt | None:
@@ -89,9 +92,7 @@ class Received:
             self._drop(key)
 
     def _drop(self, key: _Key) -> None:
-        if key in self._last:
-            self._let_go(key)
-            del self._last[key]
+        self._let_go(key, self._last.pop(key))
 
     def _hold(self, elements: Mapping[str, Row]) -> None:
         holders = self._holders.get(id(elements), 0)
@@ -99,9 +100,9 @@ class Received:
         if not holders:
             self._room -= len(elements)
 
-    def _let_go(self, key: _Key) -> None:
+    def _let_go(self, key: _Key, receipt: Receipt | None) -> None:
         """Forget which elements an answer had, if that is known."""
-        elements = self._last[key].elements
+        elements = None if receipt is None else receipt.elements
         if elements is None:
             return
         del self._known[key]

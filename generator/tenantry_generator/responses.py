@@ -76,9 +76,10 @@ class Answer(web.StreamResponse):
             if body.length <= _SHORT:
                 await writer.write(b"".join((header, *body.parts)))
             else:
-                await writer.write(header)
                 whole = memoryview(body.whole())
-                for start in range(0, body.length, _CHUNK):
+                # The header does not go alone, or the client would wake up for it.
+                await writer.write(b"".join((header, whole[:_SHORT])))
+                for start in range(_SHORT, body.length, _CHUNK):
                     await writer.write(whole[start : start + _CHUNK])
             await writer.drain()
         finally:

@@ -93,7 +93,7 @@ class Caches:
         self._opted_in: defaultdict[str, set[str]] = defaultdict(set)
         """Tenant → the namespaces that their owners have opted into being its."""
         self._children_of: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
-        self._lost: defaultdict[str, dict[ChildKey, str]] = defaultdict(dict)
+        self._lost: defaultdict[str, dict[ChildKey, Present]] = defaultdict(dict)
         self._waiting = Waiting()
         self._writer: str | None = None
 
@@ -137,10 +137,14 @@ class Caches:
         """Return everything that the tenant has inside namespaces."""
         return self._children_of.get(tenant, {})
 
+    def lost(self, tenant: str) -> Mapping[ChildKey, Present]:
+        """Return what the tenant had inside namespaces and what is gone, or no longer says whose it is."""
+        return self._lost.get(tenant, {})
+
     def last_digest(self, tenant: str, key: ChildKey) -> str:
         """Return the digest of a child, also of one that somebody else has taken from the tenant; "" if none."""
-        present = self._children_of.get(tenant, {}).get(key)
-        return present.digest if present is not None else self._lost.get(tenant, {}).get(key, "")
+        present = self._children_of.get(tenant, {}).get(key) or self._lost.get(tenant, {}).get(key)
+        return present.digest if present is not None else ""
 
     def forget(self, tenant: str) -> None:
         """Stop waiting for anything on behalf of a tenant that is gone."""
@@ -218,7 +222,7 @@ class Caches:
         if before is not None and before.owner is not None:
             self._children_of[before.owner].pop(whole, None)
             if before.owner != self._writer and key[0] in self._waiting.of(before.owner):
-                self._lost[before.owner][whole] = before.digest
+                self._lost[before.owner][whole] = before
         if after is not None and after.owner is not None:
             self._children_of[after.owner][whole] = after
             self._lost.get(after.owner, {}).pop(whole, None)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from tenantry.errors import Conflict, Invalid, NotFound
 from tenantry.kube import Kube
 from tenantry.names import FIELD_MANAGER, FINALIZER
-from tenantry.resources import APP_PROJECTS, NAMESPACES, TENANTS, Resource
+from tenantry.resources import APP_PROJECTS, NAMESPACES, ROLE_BINDINGS, TENANTS, Resource
 from tenantry.telemetry import get_logger
 from tenantry_operator.actions import (
     Action,
@@ -33,6 +33,9 @@ from tenantry_operator.entry import Entry
 __all__ = ["Memory", "execute"]
 
 log = get_logger(__name__)
+
+_NO_ROLE = 'clusterroles.rbac.authorization.k8s.io "'
+"""What the API server says with a 404 to a RoleBinding whose ClusterRole is not there."""
 
 
 class Memory(Protocol):
@@ -71,8 +74,7 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case ApplyChild(child=child, first=first, alone=alone):
             if first and not alone:
                 await _check_free(kube, child)
-            applied = await kube.apply(child.resource, child.body, field_manager=FIELD_MANAGER, force=not first)
-            memory.absorb(entry, applied.object)
+            memory.absorb(entry, await _apply_child(kube, child, force=not first))
             if not first:
                 log.info("repaired an object", tenant=entry.name, object=action.target)
         case DeleteChild():
@@ -125,12 +127,24 @@ async def _check_free(kube: Kube, child: Child) -> None:
         raise Conflict(f"{called(child.key)} exists and is not Tenantry's; delete it, or give it another name")
 
 
+async def _apply_child(kube: Kube, child: Child, *, force: bool) -> dict[str, Any]:
+    try:
+        return (await kube.apply(child.resource, child.body, field_manager=FIELD_MANAGER, force=force)).object
+    except NotFound as error:
+        if child.resource != ROLE_BINDINGS or _NO_ROLE not in str(error):
+            raise
+        raise Invalid(f"{error}; create the ClusterRole, or name another") from error
+
+
 async def _delete_child(kube: Kube, entry: Entry, action: DeleteChild) -> None:
     _, namespace, name = action.key
     try:
         live = await kube.get(action.resource, name, namespace)
         found = observe_child(action.resource, live)
-        if found.uid != action.uid or found.owner != entry.name:
+        if found.uid != action.uid:
+            return  # it is gone already, and another of its name is not what was to be deleted
+        # One that we have known as the tenant's stays that when somebody takes its labels off.
+        if found.owner not in (entry.name, None) or not is_ours(live["metadata"]):
             raise Conflict(f"{action.target} is no longer that of tenant {entry.name}; it is not deleted")
         await kube.delete(action.resource, name, namespace, uid=found.uid, resource_version=found.resource_version)
     except NotFound:

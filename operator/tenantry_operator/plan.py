@@ -37,6 +37,8 @@ class View:
     failures: Mapping[str, str]
     """What the API server refused when this version of the Tenant was last acted on: object → its words."""
     projects: Projects = field(default_factory=Projects)
+    lost: Mapping[ChildKey, Present] = field(default_factory=dict)
+    """What the tenant had as well: it is gone, or somebody has taken off it whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,10 @@ def wanted_names(resolved: Resolved) -> tuple[str, ...]:
 
 def make_plan(view: View, *, now: str) -> Plan:
     """Return what is left to do. `now`: RFC 3339, for the time of conditions that turn."""
+    view = replace(view, children=_not_going(view, view.children), lost=_not_going(view, view.lost))
     if view.entry.deleting:
-        actions, findings = teardown.plan(
-            view.entry, view.resolved, view.namespaces, view.children, view.failures, view.projects
-        )
+        had = {**view.lost, **view.children}
+        actions, findings = teardown.plan(view.entry, view.resolved, view.namespaces, had, view.failures, view.projects)
     else:
         actions, findings = _living(view)
     status = build_status(findings, previous=view.entry.status, now=now)
@@ -77,6 +79,12 @@ def refused_plan(entry: Entry, *, now: str) -> Plan:
     )
     status = build_status(findings, previous=entry.status, now=now)
     return Plan((), None if status == entry.status else status)
+
+
+def _not_going(view: View, children: Mapping[ChildKey, Present]) -> dict[ChildKey, Present]:
+    # Kubernetes deletes what is in a namespace that is being deleted, and in an order of its own.
+    going = {name for name, found in view.namespaces.items() if found.terminating}
+    return {key: child for key, child in children.items() if key[1] not in going}
 
 
 def _living(view: View) -> tuple[list[Action], Findings]:
@@ -105,7 +113,9 @@ def _standing(view: View, claims: Claims) -> tuple[list[Action], Findings]:
     # A namespace that is made by an earlier action of this plan can be filled by the later ones.
     standing |= {look.action.target for look in looks if look.action is not None and not look.problem}
     made = {look.action.target for look in looks if isinstance(look.action, CreateNamespace)}
-    inside = look_inside(tenant, view.resolved, sorted(standing), view.children, view.failures, argocd, made=made)
+    inside = look_inside(
+        tenant, view.resolved, sorted(standing), view.children, view.failures, argocd, made=made, lost=view.lost
+    )
     # Children go before the namespaces that they are in are let go.
     actions += [*inside.actions, *teardown.leave_unwanted(view.entry, view.resolved, view.namespaces)]
     project = look_at_project(view.entry, view.resolved, _destinations(view, looks), view.projects, view.failures)

@@ -39,10 +39,12 @@ def look_inside(
     argocd: str = ARGOCD_NAMESPACE,
     *,
     made: Collection[str] = (),
+    lost: Mapping[ChildKey, Present] | None = None,
 ) -> Inside:
     """Compare what the tenant should have in the namespaces `standing` with what it has, `present`.
 
-    `made`: those of `standing` that an earlier action of the plan makes.
+    `made`: those of `standing` that an earlier action of the plan makes. `lost`: what it has had; if it is not wanted
+    any more, and still there, it goes too.
     """
     wanted = wanted_children(resolved, standing, argocd)
     children = [complete(tenant, resource, body) for resource, body in wanted.bodies]
@@ -62,7 +64,8 @@ def look_inside(
         if action.target not in failures:
             waiting.append(sentence)
     kept = {kind.kind for kind in wanted.kept}
-    actions += _unwanted(children, {key: found for key, found in present.items() if key[0] not in kept})
+    had = {**(lost or {}), **present}
+    actions += _unwanted(children, {key: found for key, found in had.items() if key[0] not in kept})
     return Inside(tuple(actions), unready, tuple(sentence for _, sentence in wanted.problems), tuple(waiting))
 
 

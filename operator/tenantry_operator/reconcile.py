@@ -32,6 +32,7 @@ from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
 from tenantry_operator.plan_project import awaited, concerned
 from tenantry_operator.queue import Lane, Queue
+from tenantry_operator.status import status_patch
 from tenantry_operator.status_quota import only_usage_differs
 from tenantry_operator.usage import UsagePace
 
@@ -78,12 +79,16 @@ class Reconciler:
     async def reconcile(self, name: str) -> None:
         """Bring the Tenant `name` as far as it goes now; raises KubeError or InUse when it should be tried again."""
         refused: dict[str, KubeError | InUse] = {}
+        generation = None
         for _ in range(PASSES):
             # A cache shows what it tells of, so this look sees all that has come: mostly the echoes of our own writes.
             self._queue.caught_up(name)
             entry = self.caches.entry(name)
             if entry is None:
                 return
+            if entry.generation != generation:
+                generation = entry.generation
+                refused.clear()  # what was refused may not be asked for any more
             plan = await self._plan(entry, {target: str(error) for target, error in refused.items()})
             self._events.say(entry, notes.of_deletion(entry))
             actions = [action for action in plan.actions if action.target not in refused]
@@ -138,19 +143,22 @@ class Reconciler:
         wanted = frozenset() if entry.deleting else frozenset(wanted_names(resolved))
         namespaces = self.caches.namespaces(entry.name, wanted)
         projects = self.caches.projects.look(entry.name, awaited(entry, resolved))
-        view = View(entry, resolved, namespaces, self.caches.children(entry.name), failures, projects)
+        children, lost = self.caches.children(entry.name), self.caches.lost(entry.name)
+        view = View(entry, resolved, namespaces, children, failures, projects, lost)
         return make_plan(view, now=self._clock())
 
     async def _write_status(self, entry: Entry, status: dict[str, Any] | None) -> None:
         if status is None or (only_usage_differs(entry.status, status) and not self._usage.may_write(entry.name)):
             return
         # The uid keeps this from landing on a Tenant that was deleted and created anew meanwhile.
-        body = {"metadata": {"name": entry.name, "uid": entry.uid}, "status": status}
+        patch = {"metadata": {"uid": entry.uid}, "status": status_patch(status, previous=entry.status)}
         try:
-            applied = await self._kube.apply(TENANTS, body, field_manager=FIELD_MANAGER, subresource="status")
+            written = await self._kube.merge_patch(
+                TENANTS, entry.name, patch, subresource="status", field_manager=FIELD_MANAGER
+            )
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
-        self.absorb(entry, applied.object)
+        self.absorb(entry, written)
         self._usage.wrote(entry.name)
         self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CHILD_CONDITIONS", "Findings", "build_status", "namespace_status"]
+__all__ = ["CHILD_CONDITIONS", "Findings", "build_status", "namespace_status", "status_patch"]
 
 CHILD_CONDITIONS = ("QuotaReady", "NetworkPoliciesReady", "AccessReady")
 
@@ -96,6 +96,21 @@ def build_status(findings: Findings, *, previous: Mapping[str, Any], now: str) -
     if findings.quota is not None:
         status["quota"] = dict(findings.quota)
     return status
+
+
+def status_patch(status: Mapping[str, Any], *, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch that puts a status wholly in the place of another, whoever has written into that.
+
+    Server-side apply would leave what others have added to a list, and makes null of a map that becomes empty.
+    """
+    patch: dict[str, Any] = dict.fromkeys(sorted(previous.keys() - status.keys()))
+    for key, value in status.items():
+        before = previous.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            patch[key] = status_patch(value, previous=before)
+        else:
+            patch[key] = value
+    return patch
 
 
 def _told(trouble: str | None) -> tuple[str, str]:

@@ -1,14 +1,15 @@
-"""Deleting a namespace on the word of a plan that is out of date, a race that a real API server shows only by luck."""
+"""Actions on the word of a plan that is out of date, a race that a real API server shows only by luck; and refusals."""
 
 from typing import Any, cast
 
 import pytest
 
-from tenantry.errors import Conflict
+from tenantry.errors import Conflict, Invalid, KubeError, NotFound
 from tenantry.kube import Kube
 from tenantry.names import FIELD_MANAGER
-from tenantry_operator.actions import DeleteNamespace
-from tenantry_operator.children.child import ChildKey
+from tenantry.resources import ROLE_BINDINGS
+from tenantry_operator.actions import ApplyChild, DeleteChild, DeleteNamespace
+from tenantry_operator.children.child import ChildKey, complete
 from tenantry_operator.entry import Entry, entry_of
 from tenantry_operator.execute import execute
 
@@ -23,7 +24,7 @@ class Live:
     async def get(self, *_: object) -> dict[str, Any]:
         return self.body
 
-    async def delete(self, _: object, name: str, *, uid: str, resource_version: str) -> None:
+    async def delete(self, _: object, name: str, *__: str, uid: str, resource_version: str) -> None:
         self.deleted.append((uid, resource_version))
 
 
@@ -65,3 +66,44 @@ async def test_a_namespace_that_is_not_the_tenants_to_delete_any_more_is_left_al
     with pytest.raises(Conflict, match="is no longer that of tenant acme; it is not deleted"):
         await carry_out(server)
     assert server.deleted == []
+
+
+@pytest.mark.parametrize(
+    ("body", "deleted"),
+    [({"labels": {}}, True), ({"uid": "another"}, False), ({"labels": {}, "uid": "another"}, False)],
+)
+async def test_a_child_whose_labels_were_taken_off_is_deleted_and_another_of_its_name_is_not(
+    body: dict[str, Any], deleted: bool
+) -> None:
+    known = live()
+    server = Live({"metadata": {**known["metadata"], **body}})
+    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
+    action = DeleteChild(ROLE_BINDINGS, ("RoleBinding", "a", "tenantry-owner"), "u", "8")
+    await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+    assert server.deleted == ([("u", "9")] if deleted else [])
+
+
+class Refusing(Live):
+    """An API server that answers an apply with an error."""
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__({})
+        self._error = error
+
+    async def apply(self, *_: object, **__: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("missing", "seen"), [('clusterroles.rbac.authorization.k8s.io "ci"', Invalid), ('namespaces "a"', NotFound)]
+)
+async def test_a_role_that_is_not_there_is_a_refusal_and_a_namespace_that_is_gone_is_none(
+    missing: str, seen: type[KubeError]
+) -> None:
+    server = Refusing(NotFound(f"PATCH /x: {missing} not found"))
+    body = {"metadata": {"name": "tenantry-ci:ci", "namespace": "a"}}
+    action = ApplyChild(complete("acme", ROLE_BINDINGS, body), first=True, alone=True)
+    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
+    with pytest.raises(KubeError) as refusal:
+        await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+    assert type(refusal.value) is seen

@@ -345,8 +345,8 @@ async def test_the_snapshot_s_figures(service: Service) -> None:
 def test_a_thousand_applicationsets_are_told_apart_and_no_more() -> None:
     metrics = Metrics()
     for number in range(1100):
-        metrics.count_request(f"set-{number}", 200, 0.001)
-    metrics.count_request("set-7", 200, 0.001)
+        metrics.answers.count_request(f"set-{number}", 200, 0.001)
+    metrics.answers.count_request("set-7", 200, 0.001)
     lines = metrics.render().decode().splitlines()
     assert 'tenantry_getparams_requests_total{applicationset="other",code="200"} 100.0' in lines
     assert 'tenantry_getparams_requests_total{applicationset="set-7",code="200"} 2.0' in lines

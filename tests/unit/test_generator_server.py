@@ -214,7 +214,14 @@ async def test_a_bound_token_asks_for_its_part_and_sees_nothing_else(server: Ser
         asked.append(request)
         return Reply(Body([b"{}"]), lambda: None)
 
-    getparams_ = Getparams(answer, tokens=bound, metrics=Metrics(), why_not=lambda: "", made_of=lambda: "fresh")
+    getparams_ = Getparams(
+        answer,
+        given=lambda request: None,
+        tokens=bound,
+        metrics=Metrics(),
+        why_not=lambda: "",
+        made_of=lambda: "fresh",
+    )
     app = web.Application()
     app.router.add_post(GETPARAMS, getparams_.__call__)
     port = free_port()

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import ProcessCollector
 
 from tenantry.measuring import Asked
+from tenantry_generator.answer_metrics import AnswerMetrics
 from tenantry_generator.metrics import Metrics as GeneratorMetrics
 from tenantry_operator.metrics import Metrics as OperatorMetrics
 from tests.support.alerts import MONITORING, alerts, metric_names
@@ -43,10 +44,10 @@ def measured(metrics: GeneratorMetrics | OperatorMetrics) -> dict[str, set[str]]
         if isinstance(collector, ProcessCollector):
             found["process_*"] = set[str]()
             continue
-        (family,) = collector.describe()  # type: ignore[attr-defined]
-        name = family.name + ("_total" if family.type == "counter" else "")
-        labels = collector._labels if isinstance(collector, Asked) else collector._labelnames  # type: ignore[attr-defined]
-        found[name] = set(labels)
+        for family in collector.describe():  # type: ignore[attr-defined]
+            name = family.name + ("_total" if family.type == "counter" else "")
+            holder: Any = family if isinstance(collector, Asked | AnswerMetrics) else collector
+            found[name] = set(holder._labelnames)
     return found
 
 

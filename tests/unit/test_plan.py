@@ -19,6 +19,7 @@ from tenantry_operator.actions import (
 from tenantry_operator.children.namespace import Namespace, observe
 from tenantry_operator.entry import entry_of
 from tenantry_operator.plan import Plan, View, make_plan
+from tenantry_operator.status import status_patch
 
 NOW = "2026-01-02T03:04:05Z"
 LATER = "2026-01-02T04:00:00Z"
@@ -135,6 +136,22 @@ def test_a_condition_keeps_its_time_until_it_turns() -> None:
         "lastTransitionTime": LATER,
     }
     assert condition(gone, "Stalled")["lastTransitionTime"] == NOW
+
+
+def test_a_status_takes_the_place_of_whatever_was_written_there() -> None:
+    ours = {"phase": "Active", "namespaces": [{"name": "acme"}], "quota": {"hard": {"pods": "1"}, "used": {}}}
+    theirs = {
+        "phase": "Failed",
+        "namespaces": [{"name": "acme"}, {"name": "theirs"}],
+        "quota": {"hard": {"pods": "1", "services": "2"}, "used": {"pods": "0"}},
+        "argocd": {"project": {"name": "theirs", "namespace": "argocd"}},
+    }
+    assert status_patch(ours, previous=theirs) == {
+        "phase": "Active",
+        "namespaces": [{"name": "acme"}],
+        "quota": {"hard": {"pods": "1", "services": None}, "used": {"pods": None}},
+        "argocd": None,
+    }
 
 
 def test_a_label_changed_by_hand_is_put_back_and_foreign_ones_stay() -> None:

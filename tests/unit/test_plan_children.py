@@ -144,6 +144,15 @@ def test_a_child_that_is_no_longer_wanted_is_deleted() -> None:
     assert action == DeleteChild(RESOURCE_QUOTAS, ("ResourceQuota", "acme", "tenantry"), "u", "5")
 
 
+def test_a_child_whose_labels_somebody_took_off_goes_too_when_it_is_no_longer_wanted() -> None:
+    lost = settled(tenant(**QUOTA), "acme")
+    for body, expected in ((tenant(), DeleteChild), (tenant(**QUOTA), ApplyChild)):
+        entry = entry_of(body)
+        assert entry.tenant is not None
+        view = View(entry, resolve(entry.tenant, {}), {"acme": namespace("acme")}, {}, {}, lost=lost)
+        assert [type(action) for action in make_plan(view, now=NOW).actions] == [expected]
+
+
 def test_an_object_with_copied_labels_is_nobodys() -> None:
     copies = settled(tenant(**QUOTA), "acme", manager="somebody")
     assert [found.owner for found in copies.values()] == [None]
@@ -182,6 +191,15 @@ def test_what_the_server_refuses_of_a_child_is_shown_under_its_condition() -> No
     plan = plan_of(tenant(**QUOTA), {}, failures=refusal)
     assert condition(plan, "QuotaReady")["message"] == "PATCH: denied"
     assert condition(plan, "Stalled")["message"] == "PATCH: denied"
+
+
+@pytest.mark.parametrize("how", [{}, {"deleting": True}, {"deleting": True, "deletionPolicy": "Delete"}])
+def test_what_is_in_a_namespace_that_is_being_deleted_goes_with_it(how: dict[str, Any]) -> None:
+    entry = entry_of(tenant(**how, **QUOTA))
+    assert entry.tenant is not None
+    present, children = {"acme": namespace("acme", terminating=True)}, settled(tenant(**QUOTA), "acme")
+    plan = make_plan(View(entry, resolve(entry.tenant, {}), present, children, {}), now=NOW)
+    assert DeleteChild not in {type(action) for action in plan.actions}
 
 
 def test_an_orphaned_namespace_keeps_nothing_of_the_tenant() -> None:

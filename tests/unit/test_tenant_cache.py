@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import tenantry_operator.caches as caches_module
+import tenantry_operator.reconcile as reconcile_module
+from tenantry.errors import Forbidden
 from tenantry.jsontext import dump_json
 from tenantry.model import Tenant
 from tenantry.reflector import Timing
@@ -226,6 +228,26 @@ async def test_a_change_that_comes_during_a_look_is_looked_at_by_another(
             await reconciler.reconcile("acme")
             queue.done("acme")
             assert len(queue) == 1
+
+
+async def test_what_was_refused_of_one_version_is_not_held_against_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path) as (api, kube):
+        reconciler = Reconciler(kube, Queue(), Recorder(kube, Metrics()))
+        (cache,) = (each for each in reconciler.caches.reflectors if each.kind == TENANTS.kind)
+        mended = stored("acme", 6, **EMPTY)
+        mended["metadata"]["generation"] += 1
+
+        async def refuse(*_: object) -> None:
+            cache.absorb({**mended, "status": plan_of(mended).status})
+            raise Forbidden("no")
+
+        monkeypatch.setattr(reconcile_module, "execute", refuse)
+        async with background(cache.run()):
+            api.on_list(page(stored("acme", 1), version=5))
+            await eventually(lambda: reconciler.caches.has("acme"), within=5, what="the Tenant is known")
+            await reconciler.reconcile("acme")
 
 
 def models_of(name: str) -> int:
