@@ -22,7 +22,7 @@ from tests.support.eventually import eventually
 
 __all__ = ["REPLICAS"]
 
-_SEEDS = 10
+_SEEDS = 5
 _AS_SHIPPED = ("killed", "frozen", "cut-off", "silent")
 
 
@@ -97,7 +97,7 @@ class _Case:
             turns = await self.pair.terms.check(self.acts, self.trace)
             self.trace.note(f"the turn went {turns} times to the other one")
 
-        await judged(do(), *self._watches.values(), self._service)
+        await judged(do(), *(each.run() for each in (*self._watches.values(), self._service)))
 
     async def settle(self) -> None:
         """Wait until one answers, the other stands by, and the Service leads to the one."""
