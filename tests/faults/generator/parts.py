@@ -22,7 +22,7 @@ from tests.support.tenantry import Generator
 
 __all__ = ["Gate", "Table", "gate_to", "gate_to_api_server", "metric", "mixed", "seeded", "table", "with_admin"]
 
-NOTIFY = Path(__file__).parents[2] / "manifests/postgres/notify.sql"
+NOTIFY = Path(__file__).parents[3] / "manifests/postgres/notify.sql"
 
 
 class Gate:
