@@ -18,14 +18,14 @@ from tenantry.names import TENANT_LABEL
 from tenantry.render import render_row
 from tenantry.resources import NAMESPACES, TENANTS
 from tests.faults.family import Broken, Defect, Family
+from tests.faults.generator.client import Client, Trace
+from tests.faults.generator.documents import draw
+from tests.faults.generator.filters import Space, Truth
+from tests.faults.generator.http import Answer, Connection, NoAnswer, check_answer
+from tests.faults.generator.parts import Gate, Table, gate_to_api_server, metric, seeded, table
+from tests.faults.generator.shots import May, Shooter, Shot
+from tests.faults.generator.trouble import Trouble
 from tests.faults.godecode import Unread, read
-from tests.faults.real_client import Client, Trace
-from tests.faults.real_documents import draw
-from tests.faults.real_filters import Space, Truth
-from tests.faults.real_http import Answer, Connection, NoAnswer, check_answer
-from tests.faults.real_parts import Gate, Table, gate_to_api_server, metric, seeded, table
-from tests.faults.real_shots import May, Shooter, Shot
-from tests.faults.real_trouble import Trouble
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
@@ -221,7 +221,7 @@ ANSWERS = Family(
     sample=1,
     defect=Defect(
         "the last element of a filtered answer is forgotten, and nobody counts",
-        "tests.faults.defects_generator:forget_the_last",
+        "tests.faults.generator.defects:forget_the_last",
     ),
     drawn=True,
 )

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Client, Trace, Watch, judged
-from tests.faults.real_guard import guarded
-from tests.faults.real_parts import Table, metric, seeded, table, with_admin
+from tests.faults.generator.client import Client, Trace, Watch, judged
+from tests.faults.generator.guard import guarded
+from tests.faults.generator.parts import Table, metric, mixed, seeded, table, with_admin
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres
@@ -25,12 +25,12 @@ __all__ = ["ACKNOWLEDGEMENT", "HOUR"]
 _SIZE = 20
 _TOO_MANY = 3
 """So many of twenty may not leave together."""
-_SEEDS = 8
+_SEEDS = 6
 _SOON = 8.0
 HOUR = 2.0
 """Seconds that an hour has for an acknowledgement here, where that is to pass."""
 _ACTIVE, _LEFT = "active", "suspended"
-_QUICK = "tests.faults.real_hurry:forget_acknowledgements_soon"
+_QUICK = "tests.faults.generator.hurry:forget_acknowledgements_soon"
 
 
 class _Agreements:
@@ -42,7 +42,7 @@ class _Agreements:
         self._stage = stage
         self._server = server
         self._defect = defect
-        self.names: Sequence[str] = tuple(f"{kind}/{seed}" for seed in range(_SEEDS) for kind in _KINDS)
+        self.names: Sequence[str] = mixed(f"{kind}/{seed}" for seed in range(_SEEDS) for kind in _KINDS)
 
     async def run(self, name: str) -> None:
         kind = name.partition("/")[0]
@@ -55,7 +55,7 @@ class _Agreements:
             guarded(self._stage, ours, self._defect, more=more, also=also) as generator,
         ):
             case = _Case(name, generator, ours, list(rows), admin)
-            await judged(_KINDS[kind](case), case.watch)
+            await judged(_KINDS[kind](case), case.watch.run())
 
 
 class _Case:
@@ -260,7 +260,7 @@ ACKNOWLEDGEMENT = Family(
     sample=3,
     defect=Defect(
         "an acknowledgement counts again when the same tenants leave again",
-        "tests.faults.defects_generator:follow_acknowledgements_for_ever",
+        "tests.faults.generator.defects:follow_acknowledgements_for_ever",
         cases=("table/0",),
     ),
     drawn=True,

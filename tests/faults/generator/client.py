@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from tests.faults.family import Broken
+from tests.faults.generator.http import Connection, NoAnswer, check_answer
 from tests.faults.godecode import Parameters, Unread, read
-from tests.faults.real_http import Connection, NoAnswer, check_answer
 from tests.support.eventually import eventually
 
 __all__ = ["Client", "Trace", "Watch", "judged", "request"]
@@ -165,9 +165,9 @@ class Watch:
         await eventually(lambda: self.answers >= wanted, within=within, what=f"{self._name} is answered on")
 
 
-async def judged(work: Coroutine[Any, Any, None], *watches: Watch) -> None:
-    """Do `work` while the watches look on; the first Broken of theirs ends it."""
-    tasks = [asyncio.create_task(work), *(asyncio.create_task(watch.run()) for watch in watches)]
+async def judged(work: Coroutine[Any, Any, None], *judges: Coroutine[Any, Any, None]) -> None:
+    """Do `work` while the judges look on, who go on for ever; the first Broken of theirs ends it."""
+    tasks = [asyncio.create_task(each) for each in (work, *judges)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
