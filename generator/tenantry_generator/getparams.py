@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from tenantry.connections import Handler, trust
 from tenantry_generator.answer_metrics import Outcome
@@ -67,13 +67,13 @@ class Getparams:
         response: web.StreamResponse
         try:
             headers = request.headers
-            caller = self._tokens.check(headers.getall("Authorization", []))
+            caller = self._tokens.check(headers.getall(hdrs.AUTHORIZATION, []))
             trust(request)
-            if request.content.is_eof() and "Content-Encoding" not in headers:
+            if request.content.is_eof() and hdrs.CONTENT_ENCODING not in headers:
                 body = request.content.read_nowait()
             else:
                 body = await read_body(request)
-            asked = parse_request(body, headers.get("Content-Type"))
+            asked = parse_request(body, headers.get(hdrs.CONTENT_TYPE))
             applicationset = asked.applicationset
             if caller.scope is not EVERYTHING:
                 asked = within(asked, caller.scope)
@@ -104,7 +104,7 @@ class Getparams:
         return handle
 
     async def _in_turn(self, request: web.BaseRequest, asked: Request) -> Answer:
-        gzip = accepts_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
+        gzip = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
         given = self._given(asked)
         made = None if given is None else _made(given.body, gzip=gzip)
         if given is not None and made is not None and self._turns.take():
@@ -145,7 +145,7 @@ def require_role(why_not: Callable[[], str]) -> None:
 
 async def read_body(request: web.BaseRequest) -> bytes:
     """Return the body. Refused: it is compressed, too long, too late, or not whole."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise Refused(415, "the body must not be compressed")
     try:
         async with asyncio.timeout(_BODY_DEADLINE):
