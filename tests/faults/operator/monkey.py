@@ -17,7 +17,7 @@ from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Objects, Subject, state_of
 from tests.faults.operator.antics import Monkey
 from tests.faults.operator.canonical import State, differences, renamed
-from tests.faults.operator.drift import EVERYTHING
+from tests.faults.operator.furnished import EVERYTHING
 from tests.faults.operator.observer import Change
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
