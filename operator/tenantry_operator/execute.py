@@ -34,9 +34,6 @@ __all__ = ["Memory", "execute"]
 
 log = get_logger(__name__)
 
-_NO_ROLE = 'clusterroles.rbac.authorization.k8s.io "'
-"""What the API server says with a 404 to a RoleBinding whose ClusterRole is not there."""
-
 
 class Memory(Protocol):
     """Takes in what writes did, so that the next look sees it without waiting for the watch."""
@@ -132,7 +129,8 @@ async def _apply_child(kube: Kube, child: Child, *, force: bool) -> dict[str, An
     try:
         return (await kube.apply(child.resource, child.body, field_manager=FIELD_MANAGER, force=force)).object
     except NotFound as error:
-        if child.resource != ROLE_BINDINGS or _NO_ROLE not in str(error):
+        # The API server names the role as if it were a RoleBinding; of a namespace that is gone it says so.
+        if child.resource != ROLE_BINDINGS or f'k8s.io "{child.body["roleRef"]["name"]}" not found' not in str(error):
             raise
         raise Invalid(f"{error}; create the ClusterRole, or name another") from error
 

@@ -111,13 +111,13 @@ class Refusing(Live):
 
 
 @pytest.mark.parametrize(
-    ("missing", "seen"), [('clusterroles.rbac.authorization.k8s.io "ci"', Invalid), ('namespaces "a"', NotFound)]
+    ("missing", "seen"), [('rolebindings.rbac.authorization.k8s.io "ci"', Invalid), ('namespaces "ci"', NotFound)]
 )
 async def test_a_role_that_is_not_there_is_a_refusal_and_a_namespace_that_is_gone_is_none(
     missing: str, seen: type[KubeError]
 ) -> None:
     server = Refusing(NotFound(f"PATCH /x: {missing} not found"))
-    body = {"metadata": {"name": "tenantry-ci:ci", "namespace": "a"}}
+    body = {"metadata": {"name": "tenantry-ci:ci", "namespace": "ci"}, "roleRef": {"name": "ci"}}
     action = ApplyChild(complete("acme", ROLE_BINDINGS, body), first=True, alone=True)
     with pytest.raises(KubeError) as refusal:
         await execute(cast(Kube, server), ACME, action, cast(Any, Forgetful()))

@@ -107,7 +107,7 @@ def _row(leaf: Leaf, told: Mapping[str, Any]) -> Row:
         for breach in breaches(leaf, next((_expand(value) for value in told["values"] if value), None))
     }
     if leaf.required:
-        invalid[ABSENT] = Invalid(_put(around, leaf.path), "Required value")
+        invalid[ABSENT] = Invalid(_put(_put(around, leaf.path, None), leaf.path), "Required value")
     elif "absent" in told:
         invalid[ABSENT] = Invalid(_put(around, leaf.path), told["absent"])
     else:
