@@ -69,7 +69,8 @@ class _Singles:
                 await subject.reach(row.values[value])
                 await subject.must_be(wanted, f"{where}: not as a new Tenant with it")
                 reused = subject
-            _check_kept(subject, since, objects & others, where)
+            if not row.deleted:
+                _check_kept(subject, since, objects & others, where)
             if reused is None:
                 await subject.clear()
         if reused is not None:
