@@ -16,7 +16,6 @@ from tests.faults.family import Broken, Defect, Family
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Subject
 from tests.faults.inputs.values import Row, named, tenant_rows, with_value
-from tests.faults.operator.canonical import differences
 from tests.faults.operator.observer import Change
 from tests.faults.stage import Stage
 
@@ -25,6 +24,10 @@ __all__ = ["FAMILY"]
 _SEQUENCES = 1_000
 _LENGTHS = (10, 16)
 _WAITS, _REFUSED = 0.3, 0.1
+_SIGHT = 10.0
+"""Seconds until the observer must have seen what was judged."""
+_SELDOM = "namespaces.items"
+"""Kubernetes takes five seconds and some seventy requests for each namespace that goes."""
 _TOLD_APART = {
     "deletionPolicy": "what was let go under Orphan does not come back unasked",
     "namespaces.quota": "what is there is never removed for it",
@@ -54,6 +57,8 @@ class _Sequences:
                 await self._refused(subject, random.choice(self._forbidden))
                 continue
             row = random.choice(self._drawn)
+            if row.leaf == _SELDOM and random.random() < 0.5:
+                continue
             value = random.choice(_drawable(row))
             changed = with_value(spec, row, value)
             steps.append(f"{row.leaf}: {value}")
@@ -66,7 +71,7 @@ class _Sequences:
             spec = changed
             lasting &= _namespaces(spec, subject)
             if random.random() < _WAITS:
-                await subject.settled(generation)
+                await subject.judged(generation)
         await self._judge(subject, spec, generation, lasting, steps)
         await subject.clear()
 
@@ -80,12 +85,12 @@ class _Sequences:
     async def _judge(
         self, subject: Subject, spec: Mapping[str, Any], generation: int, lasting: set[str], steps: list[str]
     ) -> None:
-        found = await subject.state(await subject.settled(generation))
         fresh = self._arena.subject()
         wanted = await fresh.state(await fresh.become(spec))
         await fresh.clear()
-        if differing := differences(wanted, found):
-            raise Broken("\n".join(["not as a new Tenant of the last spec:", *differing, *steps, json.dumps(spec)]))
+        await subject.judged(generation)
+        trace = "\n".join([*steps, json.dumps(spec)])
+        await subject.must_be(wanted, f"not as a new Tenant of the last spec, after\n{trace}", within=_SIGHT)
         if gone := lasting & {name for kind, _, name in subject.lost(0) if kind == NAMESPACES.kind}:
             raise Broken("\n".join([f"deleted on the way, though wanted all the time: {gone}", *steps]))
         for change in subject.history():
@@ -134,7 +139,7 @@ FAMILY = Family(
         text="a label that the spec no longer has stays on the namespace",
         place="tests.faults.defects_inputs:leave_labels",
         # Those take labels off, and let the operator see them before.
-        cases=("seed-213", "seed-436", "seed-139", "seed-232", "seed-189", "seed-439"),
+        cases=("seed-213", "seed-139", "seed-232", "seed-189"),
     ),
     drawn=True,
 )

@@ -45,7 +45,7 @@ class Subject:
 
     async def reach(self, spec: Mapping[str, Any]) -> None:
         """Make the spec this and nothing else, and wait for the operator's judgement; Invalid if it is refused."""
-        await self._judged(await self.write(spec))
+        await self.judged(await self.write(spec))
 
     async def write(self, spec: Mapping[str, Any]) -> int:
         """Make the spec this and nothing else, and return the generation; Invalid if it is refused."""
@@ -68,7 +68,7 @@ class Subject:
 
     async def settled(self, generation: int) -> Objects:
         """Wait until the operator says that it has done with this generation, and return what there is."""
-        await self._judged(generation)
+        await self.judged(generation)
 
         async def standing() -> Objects | None:
             objects = await self.read()
@@ -77,7 +77,9 @@ class Subject:
 
         return await eventually(standing, within=_WITHIN, what=f"what Tenant {self.name} dropped is gone")
 
-    async def _judged(self, generation: int) -> None:
+    async def judged(self, generation: int) -> None:
+        """Wait until the operator says that it has done with this generation."""
+
         def judged() -> bool:
             tenant = self.seen().get((TENANTS.kind, "", self.name), {})
             status = tenant.get("status", {})
@@ -155,7 +157,7 @@ class Subject:
         """Return the present point of its history."""
         return len(self._observer.history[self.name])
 
-    async def must_be(self, wanted: State, what: str) -> None:
+    async def must_be(self, wanted: State, what: str, *, within: float = _WITHIN_SIGHT) -> None:
         """Wait until the state is the wanted one; Broken, with what differs, if it does not become so."""
         found: State = {}
 
@@ -165,7 +167,7 @@ class Subject:
             return found == wanted
 
         try:
-            await eventually(same, within=_WITHIN_SIGHT, what=what)
+            await eventually(same, within=within, what=what)
         except AssertionError as error:
             raise Broken("\n".join([what, *differences(wanted, found)])) from error
 
