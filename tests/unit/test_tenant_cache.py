@@ -19,6 +19,7 @@ from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Kept, entry_of, keep, recall
 from tenantry_operator.events import Recorder
+from tenantry_operator.live import Live
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, refused_plan
 from tenantry_operator.queue import Lane, Queue
@@ -264,7 +265,10 @@ async def test_what_was_refused_of_one_version_is_not_held_against_the_next(
             cache.absorb({**mended, "status": plan_of(mended).status})
             raise Forbidden("no")
 
+        async def confirm(*_: object) -> None: ...
+
         monkeypatch.setattr(reconcile_module, "execute", refuse)
+        monkeypatch.setattr(Live, "confirm", confirm)
         async with background(cache.run()):
             api.on_list(page(stored("acme", 1), version=5))
             await eventually(lambda: reconciler.caches.has("acme"), within=5, what="the Tenant is known")
