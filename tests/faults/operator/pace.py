@@ -12,11 +12,14 @@ from tenantry_operator import caches
 from tenantry_operator.events import Recorder
 from tenantry_operator.usage import UsagePace
 
-__all__ = ["IMPATIENT", "PROMPT", "RESTLESS", "impatient", "prompt", "restless"]
+__all__ = ["IMPATIENT", "PROMPT", "RESTLESS", "SILENCE", "WATCHFUL", "impatient", "prompt", "restless", "watchful"]
 
 PROMPT = "tests.faults.operator.pace:prompt"
 IMPATIENT = "tests.faults.operator.pace:impatient"
 RESTLESS = "tests.faults.operator.pace:restless"
+WATCHFUL = "tests.faults.operator.pace:watchful"
+SILENCE = 2.0
+"""Seconds after which a watchful operator thinks that a watch is dead."""
 _RELIST = 2.0
 
 
@@ -39,6 +42,13 @@ def restless() -> None:
     caches.RESYNC_SECONDS = _RELIST
     silence, _, first, last = Timing.__init__.__defaults__ or ()
     setattr(Timing.__init__, "__defaults__", (silence, _RELIST, first, last))  # noqa: B010 - mypy has it read-only
+
+
+def watchful() -> None:
+    """Besides what is prompt, take a watch for dead that has been silent for two seconds instead of seventy-five."""
+    prompt()
+    _, *rest = Timing.__init__.__defaults__ or ()
+    setattr(Timing.__init__, "__defaults__", (SILENCE, *rest))  # noqa: B010 - mypy has it read-only
 
 
 def _default(function: Callable[..., None], argument: str, value: float) -> None:

@@ -7,6 +7,7 @@ undisturbed runs come to is found out once for each control plane.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -80,8 +81,9 @@ class World:
         """Run a workload without any fault; return how it ended."""
         hand = await self.prepared(workload)
         page = self.turn(hand)
-        await workload.then(hand)
         history = self.observer.history[hand.token]
+        begun = len(history)
+        await workload.then(hand)
         seen: list[tuple[int, int]] = []
 
         def quiet() -> bool:
@@ -89,7 +91,7 @@ class World:
             return len(seen) > _QUIET / 0.05 and seen[-1] == seen[-int(_QUIET / 0.05)]
 
         await eventually(quiet, within=30, what=f"nothing more happens to {hand.token} ({workload.name})")
-        result = outcome(self.observer, self.ledger, hand.token)
+        result = replace(outcome(self.observer, self.ledger, hand.token), begun=begun)
         self.clear(hand)
         return result
 
