@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.family import Broken
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.observer import Change
+from tests.faults.operator.stories import STORIES, Story
 from tests.faults.operator.trace import Trace, played
 from tests.faults.operator.world import World
 from tests.support.eventually import eventually
@@ -38,14 +39,15 @@ CACHED = (
 _KEPT = 200.0
 """Seconds that a trace is used; the API server forgets what is older than five minutes."""
 _WITHIN = 20.0
-_QUIET = 1.0
+_QUIET = 0.7
 
 
 class Traveller:
     """Goes to and fro on one trace for as long as that is as it was played, then has another."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, stories: Sequence[Story] = STORIES) -> None:
         self._world = world
+        self._stories = stories
         self._trace: Trace | None = None
         self._spoilt = False
 
@@ -53,7 +55,7 @@ class Traveller:
         """Return a trace in which nothing has been changed since it was played."""
         if self._trace is None or self._spoilt or time.monotonic() - self._trace.begun > _KEPT:
             await self.clear()
-            self._trace = await played(self._world)
+            self._trace = await played(self._world, self._stories)
             self._spoilt = False
         return self._trace
 
