@@ -22,7 +22,7 @@ from tests.support.eventually import eventually
 from tests.support.kube_request import Exchange
 from tests.support.kube_views import View
 
-__all__ = ["CACHED", "Traveller"]
+__all__ = ["CACHED", "Traveller", "following"]
 
 CACHED = (
     "tenants.tenantry.dev",
@@ -40,6 +40,16 @@ _KEPT = 200.0
 """Seconds that a trace is used; the API server forgets what is older than five minutes."""
 _WITHIN = 20.0
 _QUIET = 0.7
+
+
+async def following(world: World) -> None:
+    """Wait until the operator watches what it follows from its start; for AppProjects it asks when it needs them."""
+    wanted = {kind for kind in CACHED if not kind.startswith("appprojects")}
+
+    def is_watching() -> bool:
+        return wanted <= {watch.resource for watch in world.proxy.watches()}
+
+    await eventually(is_watching, within=_WITHIN, what="the operator watches everything")
 
 
 class Traveller:

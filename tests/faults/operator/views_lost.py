@@ -17,6 +17,7 @@ from tests.faults.operator.canonical import renamed
 from tests.faults.operator.observer import token_in
 from tests.faults.operator.pace import RESTLESS
 from tests.faults.operator.reference import Reference
+from tests.faults.operator.travel import following
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened
 from tests.faults.stage import Stage
@@ -161,6 +162,7 @@ async def _open(
     losses: Callable[[Mapping[str, Reference]], dict[str, Lost]], stage: Stage, defect: Defect | None
 ) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=RESTLESS) as world:
+        await following(world)
         yield LostEvents(world, losses(world.references), within=_WITHIN if defect is None else _ALONE)
 
 

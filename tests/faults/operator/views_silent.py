@@ -22,7 +22,7 @@ from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.canonical import canonical
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.pace import PROMPT, SILENCE, WATCHFUL
-from tests.faults.operator.travel import CACHED
+from tests.faults.operator.travel import CACHED, following
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened, running
 from tests.faults.stage import Stage
@@ -69,6 +69,7 @@ class SilentStreams:
         try:
             async with running(self._stage, PROMPT) as world:
                 world.references = self._world.references
+                await following(world)
                 await self._fall_silent(world, "all", _REAL)
         finally:
             await self._world.operator.start()
@@ -124,6 +125,7 @@ async def _delete(hand: Hand, resources: Collection[Resource]) -> None:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=WATCHFUL) as world:
+        await following(world)
         yield SilentStreams(world, stage, afterwards=_AFTERWARDS if defect is None else _SOON)
 
 
