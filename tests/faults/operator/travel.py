@@ -88,11 +88,7 @@ class Traveller:
         finally:
             await release()
             world.proxy.view = View()
-        await self._settled(trace, where)
-        for hand in hands:
-            changes = world.observer.history[hand.token][before[hand.token] :]
-            if wrong := list(_wrong(changes, world.ledger.pages[hand.token].writes)):
-                raise self._broken(f"{where}, the operator made or deleted what was settled long ago", hand, *wrong)
+        await self._settled(trace, before, where)
         self._spoilt = False
 
     async def clear(self) -> None:
@@ -110,10 +106,11 @@ class Traveller:
             and seen["workqueue_depth"] == seen["controller_runtime_active_workers"] == 0
         )
 
-    async def _settled(self, trace: Trace, where: str) -> None:
+    async def _settled(self, trace: Trace, before: Mapping[str, int], where: str) -> None:
         deadline = time.monotonic() + _WITHIN
         writes, since = -1, time.monotonic()
         while (off := trace.off()) or time.monotonic() < since + _QUIET:
+            self._check(trace, before, where)
             if time.monotonic() > deadline:
                 if off is None:
                     raise Broken(f"{where}, the operator never stops writing")
@@ -122,6 +119,13 @@ class Traveller:
             if count != writes:
                 writes, since = count, time.monotonic()
             await asyncio.sleep(0.05)
+        self._check(trace, before, where)
+
+    def _check(self, trace: Trace, before: Mapping[str, int], where: str) -> None:
+        for hand in trace.hands.values():
+            changes = self._world.observer.history[hand.token][before[hand.token] :]
+            if wrong := list(_wrong(changes, self._world.ledger.pages[hand.token].writes)):
+                raise self._broken(f"{where}, the operator made or deleted what was settled long ago", hand, *wrong)
 
     def _broken(self, promise: str, hand: Hand, *lines: str) -> Broken:
         trace = self._world.ledger.pages[hand.token].trace()
