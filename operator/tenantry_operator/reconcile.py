@@ -5,7 +5,7 @@ usually settles a Tenant. Whatever fails is tried again by the queue; nothing is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from tenantry_operator.actions import (
     DeleteNamespace,
     DeleteProject,
     ReleaseNamespace,
+    RemoveFinalizer,
 )
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry
@@ -47,6 +48,12 @@ PASSES = 5
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_what_was_looked_at(written: Mapping[str, Any], entry: Entry, status: Mapping[str, Any]) -> bool:
+    metadata = written["metadata"]
+    found = (metadata.get("generation"), tuple(metadata.get("finalizers") or ()), written.get("status"))
+    return found == (entry.generation, entry.finalizers, status)
 
 
 class Reconciler:
@@ -104,6 +111,8 @@ class Reconciler:
                 try:
                     await self._carry_out(entry, action)
                     live.done(entry, action)
+                    if isinstance(action, RemoveFinalizer):
+                        return  # what is still to be seen of the Tenant is its past
                 except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
@@ -163,6 +172,8 @@ class Reconciler:
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
         self.absorb(entry, written)
+        if not _is_what_was_looked_at(written, entry, status):
+            self._queue.add(entry.name)  # the watch has nothing new to tell of it any more
         self._usage.wrote(entry.name)
         self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):

@@ -11,7 +11,7 @@ from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.resources import LEASES
 from tests.faults.family import Broken
-from tests.faults.real_client import Trace
+from tests.faults.generator.client import Trace
 
 __all__ = ["Act", "Terms"]
 

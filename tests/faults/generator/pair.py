@@ -16,9 +16,9 @@ from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, PODS
 from tenantry_generator.role import LEASE
 from tenantry_generator.role_label import ROLE_LABEL
-from tests.faults.real_client import Client
-from tests.faults.real_parts import Gate, Table, gate_to_api_server, table
-from tests.faults.real_terms import Terms
+from tests.faults.generator.client import Client
+from tests.faults.generator.parts import Gate, Table, gate_to_api_server, table
+from tests.faults.generator.terms import Terms
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
@@ -42,7 +42,7 @@ class Pace:
     place: str
 
 
-SHORT = Pace("short", lease=4.0, takes=12.0, place="tests.faults.real_hurry:short_leases")
+SHORT = Pace("short", lease=4.0, takes=12.0, place="tests.faults.generator.hurry:short_leases")
 SHIPPED = Pace("shipped", lease=15.0, takes=22.0, place="")
 
 

@@ -12,17 +12,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tests.faults.family import Defect, Family
-from tests.faults.real_client import Trace, Watch, judged
-from tests.faults.real_pair import SHIPPED, SHORT, Pace, Pair, Replica, start_pair
-from tests.faults.real_parts import seeded
-from tests.faults.real_terms import Act
+from tests.faults.generator.client import Trace, Watch, judged
+from tests.faults.generator.pair import SHIPPED, SHORT, Pace, Pair, Replica, start_pair
+from tests.faults.generator.parts import seeded
+from tests.faults.generator.terms import Act
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
 
 __all__ = ["REPLICAS"]
 
-_SEEDS = 10
+_SEEDS = 5
 _AS_SHIPPED = ("killed", "frozen", "cut-off", "silent")
 
 
@@ -97,7 +97,7 @@ class _Case:
             turns = await self.pair.terms.check(self.acts, self.trace)
             self.trace.note(f"the turn went {turns} times to the other one")
 
-        await judged(do(), *self._watches.values(), self._service)
+        await judged(do(), *(each.run() for each in (*self._watches.values(), self._service)))
 
     async def settle(self) -> None:
         """Wait until one answers, the other stands by, and the Service leads to the one."""
@@ -243,8 +243,8 @@ REPLICAS = Family(
     open=_open,
     sample=2,
     defect=Defect(
-        "a replica does not look at its Lease before it answers",
-        "tests.faults.defects_generator:answer_without_a_lease",
+        "a replica has the Lease until a renewal says otherwise",
+        "tests.faults.generator.defects_standing:believe_until_told",
         cases=("frozen/0",),
     ),
     drawn=True,

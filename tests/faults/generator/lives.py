@@ -6,22 +6,22 @@ Who is owed is told from what was done to the table and what was acknowledged, n
 import asyncio
 import random
 import secrets
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tenantry.errors import KubeError, NotFound
+from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.resources import APPLICATION_SETS, APPLICATIONS, CONFIG_MAPS, NAMESPACES, SECRETS
 from tenantry_generator.applicationsets import REFRESH
-from tests.faults.family import Broken
-from tests.faults.real_client import Trace
-from tests.faults.real_deletions import Applications, Owed
-from tests.faults.real_disasters import ACTIVE, LEFT, application_set, heal, strike
-from tests.faults.real_front import Front
-from tests.faults.real_parts import Table, table, with_admin
-from tests.faults.real_schedule import Disaster, End, Episode, Event, Kind, Schedule
+from tests.faults.generator.client import Trace, judged
+from tests.faults.generator.deletions import Applications, Owed
+from tests.faults.generator.disasters import ACTIVE, LEFT, application_set, heal, strike
+from tests.faults.generator.front import Front
+from tests.faults.generator.parts import Table, table, with_admin
+from tests.faults.generator.schedule import Disaster, End, Episode, Event, Kind, Schedule
 from tests.faults.stage import Stage
 from tests.support.argocd import NAMESPACE, ArgoCD
 from tests.support.eventually import eventually
@@ -33,7 +33,8 @@ __all__ = ["Life"]
 _SOON = 20.0
 _RECOVERY = 40.0
 """Seconds: within thirty a source is read again, and then Argo CD has to ask."""
-_ASKS_EVERY = 0.7
+_ASKS_EVERY, _ASKS_AGAIN = 2.0, 0.3
+"""Seconds between two times that Argo CD is made to ask: always, and while somebody waits for it."""
 _MAY_LEAVE = 2
 """So many of a set of up to 29 may leave one by one within half an hour."""
 _FEWEST = 6
@@ -103,16 +104,7 @@ class Life:
 
     async def go_through(self) -> None:
         """Live through the schedule. Broken: an Application went that is owed, or what is to come or go does not."""
-        tasks = [asyncio.create_task(each) for each in (self._all(), self._owed.watch(), self._ask_all_the_time())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        failures = [each for each in ended if isinstance(each, Exception)]
-        for failure in sorted(failures, key=lambda each: not isinstance(each, Broken)):
-            raise failure
+        await judged(self._all(), self._owed.watch(), self._ask_all_the_time())
 
     async def _all(self) -> None:
         for episode, leaves in zip(self._schedule.episodes, self._schedule.leaves, strict=True):
@@ -128,12 +120,12 @@ class Life:
     async def _ask_all_the_time(self) -> None:
         """Have Argo CD ask; after a failure it would by itself only ask again in three minutes."""
         while True:
-            patch = {"metadata": {"annotations": {REFRESH: uuid.uuid4().hex}}}
-            try:
-                await self._kube.merge_patch(APPLICATION_SETS, self._mark, patch, NAMESPACE)
-            except KubeError as error:
-                self._trace.note(f"Argo CD could not be made to ask: {error}")
+            await self._ask()
             await asyncio.sleep(_ASKS_EVERY)
+
+    async def _ask(self) -> None:
+        patch = {"metadata": {"annotations": {REFRESH: uuid.uuid4().hex}}}
+        await self._kube.merge_patch(APPLICATION_SETS, self._mark, patch, NAMESPACE)
 
     async def _episode(self, episode: Episode) -> None:
         while len(self._rows) < _FEWEST:
@@ -219,8 +211,11 @@ class Life:
 
     async def _asked(self, more: int) -> None:
         """Wait until Argo CD has asked so many more times, whatever it was told."""
-        wanted = self._front.asked + more
-        await eventually(lambda: self._front.asked >= wanted, within=_SOON, what=f"Argo CD asks; {self._trace}")
+        wanted, until = self._front.asked + more, time.monotonic() + _SOON
+        while self._front.asked < wanted:
+            assert time.monotonic() < until, f"Argo CD does not ask; {self._trace}"
+            await self._ask()
+            await asyncio.sleep(_ASKS_AGAIN)
 
     async def _healthy(self) -> bool:
         status, _ = await self._generator.getparams()

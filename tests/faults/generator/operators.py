@@ -9,53 +9,22 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from tenantry.kube import Kube
 from tenantry.resources import TENANTS
-from tenantry_operator.standing import LEASE
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Trace
-from tests.faults.real_pair import SHIPPED, SHORT, Pace
-from tests.faults.real_parts import Gate, gate_to, seeded
-from tests.faults.real_terms import Act, Terms
+from tests.faults.generator.client import Trace
+from tests.faults.generator.operator_pair import OperatorPair, Worker, start_operators
+from tests.faults.generator.pair import SHIPPED, SHORT, Pace
+from tests.faults.generator.parts import seeded
+from tests.faults.generator.terms import Act
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
-from tests.support.kube_proxy import KubeProxy
-from tests.support.kube_request import Exchange
-from tests.support.tenantry import Operator
 
 __all__ = ["OPERATORS"]
 
-_SEEDS = 3
-_TENANTS = 4
-_NO_WORK = {"leases.coordination.k8s.io", "events.events.k8s.io", "events"}
-"""What a standby may write: its tries for the Lease, and what it says about them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    """One operator, its way to the API server, and what it asked for there."""
-
-    name: str
-    operator: Operator
-    api: Gate
-    proxy: KubeProxy
-
-    @property
-    def writes(self) -> list[Exchange]:
-        """Everything that it has written, or tried to."""
-        return [each for each in self.proxy.exchanges if each.is_write and each.resource not in _NO_WORK]
-
-
-@dataclass
-class _Pair:
-    workers: tuple[_Worker, ...]
-    kube: Kube
-    terms: Terms
-    tenants: tuple[str, ...]
+_SEEDS = 2
 
 
 class _Takeovers:
@@ -67,10 +36,10 @@ class _Takeovers:
     def __init__(self, stage: Stage, defect: Defect | None) -> None:
         self._stage = stage
         self._defect = defect
-        self._running: tuple[Pace, _Pair, AsyncExitStack] | None = None
+        self._running: tuple[Pace, OperatorPair, AsyncExitStack] | None = None
         self.names = (
             *(f"{kind}/{seed}" for seed in range(_SEEDS) for kind in _KINDS),
-            *(f"shipped-{kind}/0" for kind in ("killed", "frozen", "silent")),
+            *(f"shipped-{kind}/0" for kind in ("frozen", "silent")),
         )
 
     async def run(self, name: str) -> None:
@@ -79,7 +48,7 @@ class _Takeovers:
             await self.close()
             stack = AsyncExitStack()
             place = None if self._defect is None else self._defect.place
-            self._running = (pace, await _start_pair(self._stage, stack, pace, place), stack)
+            self._running = (pace, await start_operators(self._stage, stack, pace, place), stack)
         case = _Case(name, self._running[1], pace)
         try:
             await case.judge(_KINDS[name.removeprefix("shipped-").partition("/")[0]])
@@ -97,13 +66,13 @@ class _Takeovers:
 class _Case:
     """Two operators in one case; `working` is the one whose turn it is at its start."""
 
-    def __init__(self, name: str, pair: _Pair, pace: Pace) -> None:
+    def __init__(self, name: str, pair: OperatorPair, pace: Pace) -> None:
         self.chance = seeded(name)
         self.pair = pair
         self.pace = pace
         self.trace = Trace()
-        self.working: _Worker
-        self.other: _Worker
+        self.working: Worker
+        self.other: Worker
         self._stopped: set[str] = set()
 
     async def judge(self, work: "Callable[[_Case], Coroutine[Any, Any, None]]") -> None:
@@ -126,36 +95,36 @@ class _Case:
         """Wait until one of them writes."""
         seen = {each.name: len(each.writes) for each in self.pair.workers}
 
-        def one() -> _Worker | None:
+        def one() -> Worker | None:
             return next((each for each in self.pair.workers if len(each.writes) > seen[each.name] + 2), None)
 
         self.working = await eventually(one, within=self.pace.takes + 20, what=f"an operator writes; {self.trace}")
         (self.other,) = (each for each in self.pair.workers if each is not self.working)
 
-    async def writes(self, worker: _Worker) -> None:
+    async def writes(self, worker: Worker) -> None:
         """Wait until an operator writes."""
         seen = len(worker.writes)
         what = f"the {worker.name} operator writes; {self.trace}"
         await eventually(lambda: len(worker.writes) > seen, within=self.pace.takes + 5, what=what)
 
-    async def stop(self, worker: _Worker) -> None:
+    async def stop(self, worker: Worker) -> None:
         """End an operator as Kubernetes does, and leave it so."""
         self.trace.note(f"the {worker.name} operator is told to end")
         self._stopped.add(worker.name)
         await worker.operator.stop()
 
-    def kill(self, worker: _Worker) -> None:
+    def kill(self, worker: Worker) -> None:
         """End an operator with SIGKILL, and leave it so."""
         self.trace.note(f"the {worker.name} operator is killed")
         self._stopped.add(worker.name)
         worker.operator.kill()
 
-    async def start(self, worker: _Worker) -> None:
+    async def start(self, worker: Worker) -> None:
         """Start an operator that was stopped."""
         await worker.operator.start()
         self._stopped.discard(worker.name)
 
-    def send(self, worker: _Worker, number: signal.Signals) -> None:
+    def send(self, worker: Worker, number: signal.Signals) -> None:
         """Send a signal."""
         self.trace.note(f"the {worker.name} operator gets {number.name}")
         worker.operator.process.send(number)
@@ -252,34 +221,6 @@ _KINDS: Mapping[str, Callable[[_Case], Coroutine[Any, Any, None]]] = {
 }
 
 
-async def _start_pair(stage: Stage, stack: AsyncExitStack, pace: Pace, place: str | None) -> _Pair:
-    plane, kube, identities = await stage.control_plane(), await stage.kube(), await stage.identities()
-    mark = f"e2o-{secrets.token_hex(4)}"
-    tenants = tuple(f"{mark}-{number}" for number in range(_TENANTS))
-    workers = []
-    for name in ("first", "second"):
-        proxy, directory = KubeProxy(plane.server, plane.authority), stage.directory / f"{mark}-{name}"
-        await stack.enter_async_context(proxy.listening())
-        api, kubeconfig = await stack.enter_async_context(gate_to(proxy.url, identities.operator, directory))
-        places = ",".join(filter(None, (pace.place, place))) or None
-        env = {"TENANTRY_LEASE_NAMESPACE": identities.namespace}
-        operator = Operator(kubeconfig=kubeconfig, directory=directory, env=env, defect=places)
-        workers.append(_Worker(name, operator, api, proxy))
-    for tenant in tenants:
-        await kube.create(TENANTS, {"metadata": {"name": tenant}, "spec": {}})
-        stack.push_async_callback(kube.delete, TENANTS, tenant)
-    for worker in workers:
-        stack.push_async_callback(_end, worker.operator)
-    await asyncio.gather(*(worker.operator.start() for worker in workers))
-    terms = Terms(kube, namespace=identities.namespace, name=LEASE)
-    return _Pair(tuple(workers), kube, terms, tenants)
-
-
-async def _end(operator: Operator) -> None:
-    operator.process.send(signal.SIGCONT)
-    await operator.stop()
-
-
 @asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[_Takeovers]:
     takeovers = _Takeovers(stage, defect)
@@ -296,7 +237,7 @@ OPERATORS = Family(
     sample=1,
     defect=Defect(
         "an operator whose Lease is lost only says so",
-        "tests.faults.defects_standing:go_on_without_a_lease",
+        "tests.faults.generator.defects_standing:go_on_without_a_lease",
         cases=("frozen/0",),
     ),
     drawn=True,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tests.faults.real_deletions import TENANT
-from tests.faults.real_parts import Table
-from tests.faults.real_schedule import Disaster, Kind
+from tests.faults.generator.deletions import TENANT
+from tests.faults.generator.parts import Table
+from tests.faults.generator.schedule import Disaster, Kind
 from tests.support import article
 from tests.support.argocd import NAMESPACE
 

@@ -12,11 +12,9 @@ from tenantry_generator.guard import Ledger
 from tenantry_generator.membership import Membership
 from tenantry_generator.merge import merge
 from tenantry_generator.publisher import Publisher
-from tenantry_generator.role import Role
 from tenantry_generator.snapshot import Snapshot, build_snapshot
 
 __all__ = [
-    "answer_without_a_lease",
     "follow_acknowledgements_for_ever",
     "forget_the_last",
     "hold_nobody",
@@ -83,12 +81,3 @@ def hold_nobody() -> None:
         return None
 
     guard._reason = no_reason
-
-
-def answer_without_a_lease() -> None:
-    """Answer for as long as nobody has said that the Lease is lost, without a look at the clock."""
-
-    def answering(self: Role) -> bool:
-        return self._promoted
-
-    Role.answering = answering  # type: ignore[method-assign]

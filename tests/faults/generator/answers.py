@@ -15,16 +15,17 @@ import aiohttp
 
 from tenantry.kube import Kube
 from tenantry.names import TENANT_LABEL
+from tenantry.render import render_row
 from tenantry.resources import NAMESPACES, TENANTS
 from tests.faults.family import Broken, Defect, Family
+from tests.faults.generator.client import Client, Trace
+from tests.faults.generator.documents import draw
+from tests.faults.generator.filters import Space, Truth
+from tests.faults.generator.http import Answer, Connection, NoAnswer, check_answer
+from tests.faults.generator.parts import Gate, Table, gate_to_api_server, metric, seeded, table
+from tests.faults.generator.shots import May, Shooter, Shot
+from tests.faults.generator.trouble import Trouble
 from tests.faults.godecode import Unread, read
-from tests.faults.real_client import Client, Trace
-from tests.faults.real_documents import draw
-from tests.faults.real_filters import Space, Truth
-from tests.faults.real_http import Answer, Connection, NoAnswer, check_answer
-from tests.faults.real_parts import Gate, Table, gate_to_api_server, metric, seeded, table
-from tests.faults.real_shots import May, Shooter, Shot
-from tests.faults.real_trouble import Trouble
 from tests.faults.stage import Stage
 from tests.support.background import background
 from tests.support.eventually import eventually
@@ -66,31 +67,19 @@ class _Batches:
         self._document = document
         self._truth = Truth([], [])
 
-    async def learn(self, kube: Kube) -> Sequence[str]:
-        """Take what there is from an unfiltered answer, and give a tenant namespaces; return their names."""
+    async def learn(self, spaces: Sequence[Space]) -> None:
+        """Take the tenants from an unfiltered answer; `spaces` are the namespaces."""
 
         async def whole() -> list[dict[str, Any]] | None:
-            found = await self._ask()
+            found = await self._everything()
             return found if {*_ROWS, *_LABELS} <= {str(each["tenant"]) for each in found} else None
 
         elements = await eventually(whole, within=20, what="every tenant is served")
         assert {each["tenant"]: each["status"] for each in elements if each["source"] == "postgres"} == _ROWS
-        owner, mark = next(str(each["name"]) for each in elements if each["tenant"] == _OWNER), secrets.token_hex(4)
-        spaces = []
-        for name, labels in _SPACES.items():
-            spaces.append(Space(full := f"d3-{mark}-{name}", owner, {**labels, TENANT_LABEL: owner, _NAMED: full}))
-            metadata = {"name": spaces[-1].name, "labels": dict(spaces[-1].labels)}
-            await kube.create(NAMESPACES, {"metadata": metadata})
-
-        async def expanded() -> bool:
-            return len(await self._ask({"expand": "namespace", "tenant": _OWNER})) == len(spaces)
-
-        await eventually(expanded, within=20, what="the namespaces are served")
         self._truth = Truth(elements, spaces)
-        return [space.name for space in spaces]
 
-    async def _ask(self, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        client = Client(self._generator.url, self._generator.token, parameters, applicationset="")
+    async def _everything(self) -> list[dict[str, Any]]:
+        client = Client(self._generator.url, self._generator.token, applicationset="")
         try:
             return await client.ask()
         finally:
@@ -197,6 +186,7 @@ async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[_Batches]:
             body = {"metadata": {"name": name, "labels": dict(labels)}, "spec": {}}
             await kube.apply(TENANTS, body, field_manager="tests")
             stack.push_async_callback(kube.delete, TENANTS, name)
+        spaces = await _make_spaces(kube, stack)
         env = {"KUBECONFIG": str(kubeconfig), "TENANTRY_DATABASE_URL": ours.dsn}
         generator = Generator(
             token=secrets.token_urlsafe(24),
@@ -209,9 +199,19 @@ async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[_Batches]:
         async with aiohttp.ClientSession() as http, http.get(f"{generator.url}/api/v1/openapi.json") as response:
             document = await response.json()
         batches = _Batches(generator, server, ours, api, document)
-        for name in await batches.learn(kube):
-            stack.push_async_callback(kube.delete, NAMESPACES, name)
+        await batches.learn(spaces)
         yield batches
+
+
+async def _make_spaces(kube: Kube, stack: AsyncExitStack) -> list[Space]:
+    """Give a tenant its namespaces."""
+    owner, mark, spaces = str(render_row(_OWNER, {})["name"]), secrets.token_hex(4), []
+    for suffix, labels in _SPACES.items():
+        name = f"d3-{mark}-{suffix}"
+        spaces.append(Space(name, owner, {**labels, TENANT_LABEL: owner, _NAMED: name}))
+        await kube.create(NAMESPACES, {"metadata": {"name": name, "labels": dict(spaces[-1].labels)}})
+        stack.push_async_callback(kube.delete, NAMESPACES, name)
+    return spaces
 
 
 ANSWERS = Family(
@@ -221,7 +221,7 @@ ANSWERS = Family(
     sample=1,
     defect=Defect(
         "the last element of a filtered answer is forgotten, and nobody counts",
-        "tests.faults.defects_generator:forget_the_last",
+        "tests.faults.generator.defects:forget_the_last",
     ),
     drawn=True,
 )

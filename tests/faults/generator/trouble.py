@@ -4,8 +4,8 @@ import asyncio
 import random
 from collections.abc import Mapping
 
-from tests.faults.real_client import Trace
-from tests.faults.real_parts import Gate, Table
+from tests.faults.generator.client import Trace
+from tests.faults.generator.parts import Gate, Table
 from tests.support import article
 from tests.support.postgres import Postgres
 

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from tests.faults.family import Broken, Defect, Family
-from tests.faults.real_client import Client, Trace, Watch, judged
-from tests.faults.real_guard import guarded
-from tests.faults.real_parts import Table, metric, seeded, table, with_admin
+from tests.faults.generator.client import Client, Trace, Watch, judged
+from tests.faults.generator.guard import guarded
+from tests.faults.generator.parts import Table, metric, mixed, seeded, table, with_admin
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 from tests.support.postgres import Postgres
@@ -23,12 +23,14 @@ from tests.support.tenantry import Generator
 __all__ = ["ACKNOWLEDGEMENT", "HOUR"]
 
 _SIZE = 20
-_SEEDS = 8
+_TOO_MANY = 3
+"""So many of twenty may not leave together."""
+_SEEDS = 6
 _SOON = 8.0
 HOUR = 2.0
 """Seconds that an hour has for an acknowledgement here, where that is to pass."""
 _ACTIVE, _LEFT = "active", "suspended"
-_QUICK = "tests.faults.real_hurry:forget_acknowledgements_soon"
+_QUICK = "tests.faults.generator.hurry:forget_acknowledgements_soon"
 
 
 class _Agreements:
@@ -40,7 +42,7 @@ class _Agreements:
         self._stage = stage
         self._server = server
         self._defect = defect
-        self.names: Sequence[str] = tuple(f"{kind}/{seed}" for seed in range(_SEEDS) for kind in _KINDS)
+        self.names: Sequence[str] = mixed(f"{kind}/{seed}" for seed in range(_SEEDS) for kind in _KINDS)
 
     async def run(self, name: str) -> None:
         kind = name.partition("/")[0]
@@ -53,7 +55,7 @@ class _Agreements:
             guarded(self._stage, ours, self._defect, more=more, also=also) as generator,
         ):
             case = _Case(name, generator, ours, list(rows), admin)
-            await judged(_KINDS[kind](case), case.watch)
+            await judged(_KINDS[kind](case), case.watch.run())
 
 
 class _Case:
@@ -72,7 +74,7 @@ class _Case:
     async def hold(self, leaving: Sequence[str] | None = None) -> tuple[str, list[str]]:
         """Have more leave than may; return the hold's hash and whom it keeps."""
         await self.watch.goes_on(2)
-        leaving = leaving or self.chance.sample(self._tenants, self.chance.randint(3, _SIZE - 1))
+        leaving = leaving or self.chance.sample(self._tenants, self.chance.randint(_TOO_MANY, _SIZE - 1))
         self.trace.note(f"{len(leaving)} leave")
         await (self.table.set_status(leaving, _LEFT) if self.view else self.table.delete(leaving))
         return await self.held(leaving), list(leaving)
@@ -93,9 +95,9 @@ class _Case:
             raise Broken(f"{wanted} are to be held; held are {held}\n  {self.trace}") from None
         return str(seen[0]["hash"])
 
-    async def some_return(self, held: list[str]) -> list[str]:
-        """Have some of those who are held come back, but never all; return those who still miss."""
-        back = self.chance.sample(held, self.chance.randint(0, len(held) - 1))
+    async def some_return(self, held: list[str], *, but: int = 1) -> list[str]:
+        """Have some of those who are held come back, all but so many at most; return those who still miss."""
+        back = self.chance.sample(held, self.chance.randint(0, len(held) - but))
         self.trace.note(f"{len(back)} are back")
         await self.come_back(back)
         return [each for each in held if each not in back]
@@ -129,9 +131,9 @@ class _Case:
 
 
 async def _once(case: _Case) -> None:
-    """Agreed to, they leave, and no others; when they leave again after a return, they are held anew."""
+    """Agreed to, those who miss leave, and no others; when all leave again after a return, they are held anew."""
     given, held = await case.hold()
-    missing = await case.some_return(held)
+    missing = await case.some_return(held, but=_TOO_MANY)
     assert await case.held(missing) == given
     case.watch.owed -= set(missing)
     await case.agree(given, 200, missing)
@@ -139,14 +141,14 @@ async def _once(case: _Case) -> None:
     await case.agree(given, 409)
     await case.come_back(missing)
     await case.watch.sees(*missing, within=_SOON)
-    if len(missing) < 3:
-        missing = held
-    again, _ = await case.hold(missing)
+    again, _ = await case.hold(held)
+    await case.table.insert({"newcomer": _ACTIVE})
+    await case.watch.sees("newcomer", within=_SOON)
     await case.nobody_more_leaves()
     if again == given:
         raise Broken(f"a new hold has the hash of one that was acknowledged, {given}\n  {case.trace}")
     await case.agree(given, 409)
-    await case.held(missing)
+    await case.held(held)
 
 
 async def _while_away(case: _Case) -> None:
@@ -258,7 +260,7 @@ ACKNOWLEDGEMENT = Family(
     sample=3,
     defect=Defect(
         "an acknowledgement counts again when the same tenants leave again",
-        "tests.faults.defects_generator:follow_acknowledgements_for_ever",
+        "tests.faults.generator.defects:follow_acknowledgements_for_ever",
         cases=("table/0",),
     ),
     drawn=True,

@@ -13,7 +13,7 @@ from tenantry.kube import Kube
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import APPLICATIONS
 from tests.faults.family import Broken
-from tests.faults.real_client import Trace
+from tests.faults.generator.client import Trace
 from tests.support.argocd import NAMESPACE
 from tests.support.background import background
 from tests.support.eventually import eventually

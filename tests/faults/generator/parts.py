@@ -20,9 +20,9 @@ from tests.support.processes import free_port
 from tests.support.tcp_proxy import Proxy
 from tests.support.tenantry import Generator
 
-__all__ = ["Gate", "Table", "gate_to", "gate_to_api_server", "metric", "seeded", "table", "with_admin"]
+__all__ = ["Gate", "Table", "gate_to", "gate_to_api_server", "metric", "mixed", "seeded", "table", "with_admin"]
 
-NOTIFY = Path(__file__).parents[2] / "manifests/postgres/notify.sql"
+NOTIFY = Path(__file__).parents[3] / "manifests/postgres/notify.sql"
 
 
 class Gate:
@@ -113,6 +113,12 @@ async def gate_to(server: str, kubeconfig: Path, directory: Path) -> AsyncIterat
 def seeded(name: str) -> random.Random:
     """Return the chance that decides in the case `name`, the same each time."""
     return random.Random(name)  # noqa: S311 - it is to be replayed, not to be secret
+
+
+def mixed(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names in an order, always the same, in which some out of many are of all kinds."""
+    names = list(names)
+    return tuple(seeded("mixed").sample(names, len(names)))
 
 
 def with_admin(directory: Path) -> tuple[str, dict[str, str]]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from tests.faults.family import Broken
+from tests.faults.generator.http import Connection, NoAnswer, check_answer
 from tests.faults.godecode import Parameters, Unread, read
-from tests.faults.real_http import Connection, NoAnswer, check_answer
 from tests.support.eventually import eventually
 
 __all__ = ["Client", "Trace", "Watch", "judged", "request"]
@@ -74,11 +74,14 @@ class Trace:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._events: deque[str] = deque(maxlen=_TRACED)
+        self._last: dict[str, str] = {}
 
-    def note(self, event: str) -> None:
-        """Add an event, unless it only repeats the last one."""
-        if not self._events or self._events[-1].partition(": ")[2] != event:
-            self._events.append(f"{time.monotonic() - self._began:.2f} s: {event}")
+    def note(self, event: str, *, who: str = "") -> None:
+        """Add an event; what somebody has just been told already is not told again."""
+        if who and self._last.get(who) == event:
+            return
+        self._last[who] = event
+        self._events.append(f"{time.monotonic() - self._began:.2f} s: {who}{' ' if who else ''}{event}")
 
     def __str__(self) -> str:
         return "\n  ".join(self._events)
@@ -120,14 +123,14 @@ class Watch:
             parameters = await self._client.ask()
         except Unread as error:
             self.seen, self.refusal = None, str(error)
-            self._trace.note(f"{self._name} got no answer: {error}")
+            self._trace.note(f"got no answer: {error}", who=self._name)
             return
         self.on_answer(sent, time.monotonic())
         names = [str(each.get("tenant")) for each in parameters]
         # Whoever was let go while this answer was on its way may still be in it, or not.
         missing = (before & self.owed) - set(names)
         strange = set(names) - self.known
-        self._trace.note(f"{self._name} got {len(names)} elements")
+        self._trace.note(f"got {len(names)} elements", who=self._name)
         if missing or strange or len(set(names)) != len(names):
             raise Broken(
                 f"an answer to {self._name} lacks {sorted(missing)[:10]} ({len(missing)} that nobody has let go), "
@@ -162,9 +165,9 @@ class Watch:
         await eventually(lambda: self.answers >= wanted, within=within, what=f"{self._name} is answered on")
 
 
-async def judged(work: Coroutine[Any, Any, None], *watches: Watch) -> None:
-    """Do `work` while the watches look on; the first Broken of theirs ends it."""
-    tasks = [asyncio.create_task(work), *(asyncio.create_task(watch.run()) for watch in watches)]
+async def judged(work: Coroutine[Any, Any, None], *judges: Coroutine[Any, Any, None]) -> None:
+    """Do `work` while the judges look on, who go on for ever; the first Broken of theirs ends it."""
+    tasks = [asyncio.create_task(each) for each in (work, *judges)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
