@@ -116,6 +116,7 @@ T2 = Family(
     defect=Defect(
         text="what is in a namespace is deleted without a look at whether that is still the tenant's",
         place="tests.faults.operator.defects_views:trusts_namespaces",
+        cases=[f"start-{seed}" for seed in range(1, 21)],
     ),
     drawn=True,
 )
