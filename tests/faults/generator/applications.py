@@ -63,7 +63,7 @@ APPLICATIONS_KEPT = Family(
     name="E1",
     title="random disasters under Argo CD's own ApplicationSet controller",
     open=_open,
-    sample=3,
+    sample=2,
     defect=Defect(
         "the guard lets everybody go",
         "tests.faults.generator.defects:hold_nobody",
