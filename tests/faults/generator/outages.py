@@ -200,7 +200,7 @@ OUTAGES = Family(
     defect=Defect(
         "what can't be read is served as if it listed nobody",
         "tests.faults.generator.defects:serve_only_what_can_be_read",
-        cases=("postgres-refused/0",),
+        cases=("postgres-refused/2",),
     ),
     drawn=True,
 )
