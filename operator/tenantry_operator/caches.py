@@ -133,6 +133,10 @@ class Caches:
         items = self._namespaces.items
         return {name: found for name in names if (found := items.get(("", name))) is not None}
 
+    def namespace(self, name: str) -> Namespace | None:
+        """Return the namespace, whosever it is; None when there is none."""
+        return self._namespaces.items.get(("", name))
+
     def children(self, tenant: str) -> Mapping[ChildKey, Present]:
         """Return everything that the tenant has inside namespaces."""
         return self._children_of.get(tenant, {})

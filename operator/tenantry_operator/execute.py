@@ -72,10 +72,9 @@ async def execute(kube: Kube, entry: Entry, action: Action, memory: Memory) -> N
         case DeleteNamespace():
             await _delete(kube, entry, action, memory)
         case ApplyChild(child=child, first=first, alone=alone):
-            if first and not alone:
-                await _check_free(kube, child)
-            memory.absorb(entry, await _apply_child(kube, child, force=not first))
-            if not first:
+            force = not first or (not alone and await _check_free(kube, child))
+            memory.absorb(entry, await _apply_child(kube, child, force=force))
+            if force:
                 log.info("repaired an object", tenant=entry.name, object=action.target)
         case DeleteChild():
             await _delete_child(kube, entry, action)
@@ -115,16 +114,18 @@ async def _delete(kube: Kube, entry: Entry, action: DeleteNamespace, memory: Mem
     log.info("deleted a namespace", tenant=entry.name, namespace=action.target)
 
 
-async def _check_free(kube: Kube, child: Child) -> None:
+async def _check_free(kube: Kube, child: Child) -> bool:
+    """Return whether an object of that name is there and ours, whatever its labels say by now; Conflict if it isn't."""
     # Server-side apply joins an object of the same name wherever the two don't contradict each other: it would open
     # somebody's policy, or fill somebody's binding, and then call it ours to delete.
     _, namespace, name = child.key
     try:
         live = await kube.get(child.resource, name, namespace)
     except NotFound:
-        return
+        return False
     if not is_ours(live["metadata"]):
         raise Conflict(f"{called(child.key)} exists and is not Tenantry's; delete it, or give it another name")
+    return True
 
 
 async def _apply_child(kube: Kube, child: Child, *, force: bool) -> dict[str, Any]:

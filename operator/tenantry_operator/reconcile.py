@@ -5,7 +5,7 @@ usually settles a Tenant. Whatever fails is tried again by the queue; nothing is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +23,13 @@ from tenantry_operator.actions import (
     DeleteNamespace,
     DeleteProject,
     ReleaseNamespace,
+    RemoveFinalizer,
 )
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Entry
 from tenantry_operator.events import Recorder
 from tenantry_operator.execute import execute
+from tenantry_operator.live import Live
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, View, make_plan, refused_plan, wanted_names
 from tenantry_operator.plan_project import awaited, concerned
@@ -46,6 +48,12 @@ PASSES = 5
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_what_was_looked_at(written: Mapping[str, Any], entry: Entry, status: Mapping[str, Any]) -> bool:
+    metadata = written["metadata"]
+    found = (metadata.get("generation"), tuple(metadata.get("finalizers") or ()), written.get("status"))
+    return found == (entry.generation, entry.finalizers, status)
 
 
 class Reconciler:
@@ -79,6 +87,7 @@ class Reconciler:
     async def reconcile(self, name: str) -> None:
         """Bring the Tenant `name` as far as it goes now; raises KubeError or InUse when it should be tried again."""
         refused: dict[str, KubeError | InUse] = {}
+        live = Live(self._kube, self.caches)
         generation = None
         for _ in range(PASSES):
             # A cache shows what it tells of, so this look sees all that has come: mostly the echoes of our own writes.
@@ -98,8 +107,12 @@ class Reconciler:
             for action in actions:
                 if isinstance(action, ApplyChild) and action.child.key[1] in refused:
                     continue  # its namespace was refused a moment ago
+                await live.confirm(entry, action)
                 try:
                     await self._carry_out(entry, action)
+                    live.done(entry, action)
+                    if isinstance(action, RemoveFinalizer):
+                        return  # what is still to be seen of the Tenant is its past
                 except (Forbidden, Invalid, InUse) as error:
                     # The server would say the same again at once: show it, and go on with the rest.
                     refused[action.target] = error
@@ -159,6 +172,8 @@ class Reconciler:
         except NotFound:
             return  # deleted for good since it was looked at: there is nobody to tell
         self.absorb(entry, written)
+        if not _is_what_was_looked_at(written, entry, status):
+            self._queue.add(entry.name)  # the watch has nothing new to tell of it any more
         self._usage.wrote(entry.name)
         self._events.say(entry, notes.of_transition(entry.status, status))
         if status["phase"] != entry.status.get("phase"):

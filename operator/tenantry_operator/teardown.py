@@ -43,12 +43,14 @@ def plan(
         orphaning = resolved.spec.deletion_policy == DeletionPolicy.ORPHAN
         staying = {found.name for found in held if not _goes(resolved, found)}
         stripped = delete_all({key: child for key, child in children.items() if orphaning or key[1] in staying})
-        if held:
-            actions = [*stripped, *_leave(entry, resolved, held)]
+        if stripped:
+            actions = stripped  # and nothing before all of it is done: once the rest is gone, nobody comes back for it
+        elif held:
+            actions = _leave(entry, resolved, held)
         elif project.condition is not None:
-            actions = [*stripped, *project.actions]
+            actions = list(project.actions)
         else:
-            actions = [*stripped, RemoveFinalizer()]
+            actions = [RemoveFinalizer()]
     waiting = [f"waiting for namespace {namespace.name} to be gone" for namespace in held if namespace.terminating]
     findings = Findings(
         generation=entry.generation,

@@ -5,11 +5,14 @@ The operator runs under its own ServiceAccount; what it writes is read from the 
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.bench.cluster import cluster, cpu_seconds, create_tenants, names, rss_mib, settled
 from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.identities import install_identities, requests_of
+from tests.support.processes import Process
 from tests.support.tenantry import Operator
 
 __all__ = ["measure"]
@@ -26,7 +29,7 @@ async def measure(tenants: int, quiet: float) -> None:
         env = {"TENANTRY_LEASE_NAMESPACE": identities.namespace}
         operator = Operator(kubeconfig=identities.operator, directory=directory, env=env)
         await operator.start()
-        seconds = await create_tenants(kube, names(tenants))
+        seconds = await _while_runs(operator.process, create_tenants(kube, names(tenants)))
         print(f"{tenants} Tenants with five children each: all Ready after {seconds:.0f} s", flush=True)
         print(f"  memory after that: {rss_mib(operator.process.pid):.0f} MiB", flush=True)
         await asyncio.sleep(_USAGE)
@@ -52,3 +55,14 @@ def writes(plane: ControlPlane) -> int:
         event["verb"] in _WRITES and event.get("objectRef", {}).get("resource") != "leases"
         for event in requests_of(plane, "tenantry-operator")
     )
+
+
+async def _while_runs(process: Process, work: Coroutine[Any, Any, float]) -> float:
+    """Return what `work` returns. Ended: the process has ended before, so that it would wait for ever."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait((task,), timeout=1))[0]:
+            process.check()
+        return await task
+    finally:
+        task.cancel()

@@ -92,6 +92,4 @@ async def _write_all(kube: Kube, name: str) -> None:
         await kube.apply(kind, wanted.body, field_manager=FIELD_MANAGER, force=False)
     findings = Findings(1, "Active", "", [namespace_status(name, ready=True)])
     status = build_status(findings, previous={}, now="2026-01-01T00:00:00Z")
-    await kube.apply(
-        TENANTS, {"metadata": {"name": name}, "status": status}, field_manager=FIELD_MANAGER, subresource="status"
-    )
+    await kube.merge_patch(TENANTS, name, {"status": status}, subresource="status", field_manager=FIELD_MANAGER)

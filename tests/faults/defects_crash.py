@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tenantry.errors import Conflict, KubeError
+from tenantry.errors import KubeError, Unavailable
 from tenantry.kube import Kube
-from tenantry.names import ARGOCD_NAMESPACE, FIELD_MANAGER, MANAGED_BY_LABEL, TENANT_LABEL
-from tenantry.resources import APP_PROJECTS
+from tenantry.names import FIELD_MANAGER, MANAGED_BY_LABEL, TENANT_LABEL
 from tenantry_operator import execute, plan, plan_children, reconcile, status
 from tenantry_operator.actions import Action, ApplyChild, DeleteChild
 from tenantry_operator.children.child import Child, ChildKey, Present
@@ -16,9 +15,9 @@ from tenantry_operator.entry import Entry
 __all__ = [
     "believe_what_was_sent",
     "clear_what_was_half_done",
-    "make_the_project_again",
     "prune_only_what_was_applied",
     "renew_the_times",
+    "undo_what_is_unclear",
 ]
 
 
@@ -34,20 +33,22 @@ def prune_only_what_was_applied() -> None:
     plan_children._unwanted = remembered
 
 
-def make_the_project_again() -> None:
-    """Take a Conflict of a create for something to be cleared away."""
-    create = execute._create_project
+def undo_what_is_unclear() -> None:
+    """Delete what may have been made by a request without an answer."""
+    carry_out = execute.execute
 
-    async def again(kube: Kube, body: dict[str, Any]) -> dict[str, Any]:
+    async def undoing(kube: Kube, entry: Entry, action: Action, memory: execute.Memory) -> None:
         try:
-            return await create(kube, body)
-        except Conflict:
-            live = (await kube.get(APP_PROJECTS, body["metadata"]["name"], ARGOCD_NAMESPACE))["metadata"]
-            versions = {"uid": live["uid"], "resource_version": live["resourceVersion"]}
-            await kube.delete(APP_PROJECTS, live["name"], ARGOCD_NAMESPACE, **versions)
-            return await create(kube, body)
+            await carry_out(kube, entry, action, memory)
+        except Unavailable:
+            if isinstance(action, ApplyChild) and action.first:
+                _, namespace, name = action.child.key
+                live = (await kube.get(action.child.resource, name, namespace))["metadata"]
+                versions = {"uid": live["uid"], "resource_version": live["resourceVersion"]}
+                await kube.delete(action.child.resource, name, namespace, **versions)
+            raise
 
-    execute._create_project = again
+    setattr(reconcile, "execute", undoing)  # noqa: B010 - mypy knows that it is not exported
 
 
 def clear_what_was_half_done() -> None:

@@ -5,13 +5,13 @@ really there at some time; only when it arrives, and what of it, is decided here
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.support.kube_request import Exchange
 
-__all__ = ["Deaf", "Event", "Frozen", "Lagging", "Lossy", "View"]
+__all__ = ["Deaf", "Event", "Frozen", "Lagging", "Lossy", "Split", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class View:
 
 
 class Frozen(View):
-    """The cluster as it was at `version`, for `kinds` (None: all), until `release`; then what came after follows."""
+    """The cluster as it was `at` a version, for `kinds` (None: all), until `release`; then what came after follows."""
 
     def __init__(self, version: int, kinds: Collection[str] | None = None) -> None:
-        self._version = version
+        self.at = version
         self._kinds = kinds
         self._released = asyncio.Event()
 
@@ -68,13 +68,33 @@ class Frozen(View):
         self._released.set()
 
     def version(self, exchange: Exchange) -> int | None:
-        return self._version if self._concerns(exchange) and not self._released.is_set() else None
+        return self.at if self._concerns(exchange) and not self._released.is_set() else None
 
     def gate(self, watch: Exchange) -> asyncio.Event | None:
         return self._released if self._concerns(watch) else None
 
     def _concerns(self, exchange: Exchange) -> bool:
         return self._kinds is None or exchange.resource in self._kinds
+
+
+class Split(View):
+    """A view of its own for each of some kinds, and the present of the others."""
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self._views = views
+        self._present = View()
+
+    def version(self, exchange: Exchange) -> int | None:
+        return self._of(exchange).version(exchange)
+
+    def gate(self, watch: Exchange) -> asyncio.Event | None:
+        return self._of(watch).gate(watch)
+
+    async def passes(self, event: Event) -> bool:
+        return await self._of(event.watch).passes(event)
+
+    def _of(self, exchange: Exchange) -> View:
+        return self._views.get(exchange.resource, self._present)
 
 
 class Lagging(View):
@@ -99,10 +119,10 @@ class Lossy(View):
 
 
 class Deaf(View):
-    """Watches of `kinds` stay open and bring nothing from now on, not even bookmarks; lists are of the present."""
+    """These watches stay open and bring nothing from now on, not even bookmarks; those that are opened later do."""
 
-    def __init__(self, kinds: Collection[str]) -> None:
-        self._kinds = kinds
+    def __init__(self, watches: Collection[Exchange]) -> None:
+        self._numbers = {watch.number for watch in watches}
 
     async def passes(self, event: Event) -> bool:
-        return event.resource not in self._kinds
+        return event.watch.number not in self._numbers

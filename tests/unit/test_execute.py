@@ -5,13 +5,15 @@ from typing import Any, cast
 import pytest
 
 from tenantry.errors import Conflict, Invalid, KubeError, NotFound
-from tenantry.kube import Kube
+from tenantry.kube import Applied, Kube
 from tenantry.names import FIELD_MANAGER
 from tenantry.resources import ROLE_BINDINGS
 from tenantry_operator.actions import ApplyChild, DeleteChild, DeleteNamespace
 from tenantry_operator.children.child import ChildKey, complete
 from tenantry_operator.entry import Entry, entry_of
 from tenantry_operator.execute import execute
+
+ACME = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
 
 
 class Live:
@@ -49,9 +51,8 @@ def live(owner: str = "acme", entry: str | None = "dev", *, uid: str = "u") -> d
 
 
 async def carry_out(server: Live) -> None:
-    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
     action = DeleteNamespace("acme-dev", "u")
-    await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+    await execute(cast(Kube, server), ACME, action, cast(Any, Forgetful()))
 
 
 async def test_a_namespace_is_deleted_as_it_was_just_read() -> None:
@@ -77,10 +78,25 @@ async def test_a_child_whose_labels_were_taken_off_is_deleted_and_another_of_its
 ) -> None:
     known = live()
     server = Live({"metadata": {**known["metadata"], **body}})
-    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
     action = DeleteChild(ROLE_BINDINGS, ("RoleBinding", "a", "tenantry-owner"), "u", "8")
-    await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+    await execute(cast(Kube, server), ACME, action, cast(Any, Forgetful()))
     assert server.deleted == ([("u", "9")] if deleted else [])
+
+
+class Applying(Live):
+    """An API server that notes whether an apply overrides others."""
+
+    async def apply(self, _: object, body: dict[str, Any], *, force: bool, **__: object) -> Applied:
+        self.forced = force
+        return Applied(body, created=False)
+
+
+async def test_a_child_whose_labels_somebody_changed_is_ours_to_put_right() -> None:
+    server = Applying(live())
+    server.body["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "theirs"}
+    child = complete("acme", ROLE_BINDINGS, {"metadata": {"name": "tenantry-owner", "namespace": "a"}})
+    await execute(cast(Kube, server), ACME, ApplyChild(child, first=True), cast(Any, Forgetful()))
+    assert server.forced
 
 
 class Refusing(Live):
@@ -103,7 +119,6 @@ async def test_a_role_that_is_not_there_is_a_refusal_and_a_namespace_that_is_gon
     server = Refusing(NotFound(f"PATCH /x: {missing} not found"))
     body = {"metadata": {"name": "tenantry-ci:ci", "namespace": "a"}}
     action = ApplyChild(complete("acme", ROLE_BINDINGS, body), first=True, alone=True)
-    tenant = entry_of({"metadata": {"name": "acme", "uid": "t", "resourceVersion": "1"}, "spec": {}})
     with pytest.raises(KubeError) as refusal:
-        await execute(cast(Kube, server), tenant, action, cast(Any, Forgetful()))
+        await execute(cast(Kube, server), ACME, action, cast(Any, Forgetful()))
     assert type(refusal.value) is seen

@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.kube_fates import Fate, Hang, LoseAck, Pass, Reject, Reset
 from tests.support.kube_proxy import Hook, KubeProxy
 from tests.support.kube_request import Exchange, target_of
-from tests.support.kube_views import Deaf, Frozen, Lossy
+from tests.support.kube_views import Deaf, Frozen, Lossy, Split
 
 TENANT = "/apis/tenantry.dev/v1alpha1/tenants/acme"
 NAMESPACES = "/api/v1/namespaces"
@@ -224,12 +224,23 @@ async def test_a_lost_event_never_comes_and_the_next_one_does(world: World) -> N
         assert [json.loads(line)["type"] async for line in response.content] == ["ADDED"]
 
 
-async def test_a_deaf_watch_stays_open(world: World) -> None:
-    world.proxy.view = Deaf({"namespaces"})
-    await world.server.events.put(event("BOOKMARK", "", 6))
+async def test_a_deaf_watch_stays_open_and_the_next_one_hears(world: World) -> None:
     async with await watch(world) as response:
+        world.proxy.view = Deaf(world.proxy.watches())
+        await world.server.events.put(event("BOOKMARK", "", 6))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(response.content.readline(), 0.2)
+    await eventually(lambda: not world.proxy.watches(), within=2, what="the watch has ended with its client")
+    async with await watch(world) as response:
+        await world.server.events.put(event("BOOKMARK", "", 7))
+        assert b"BOOKMARK" in await asyncio.wait_for(response.content.readline(), 2)
+
+
+async def test_each_kind_can_have_a_view_of_its_own(world: World) -> None:
+    world.proxy.view = Split({"namespaces": Frozen(5)})
+    await world.http.get(NAMESPACES)
+    await world.http.get("/api/v1/serviceaccounts")
+    assert ["resourceVersion=5" in path for _, path, *_ in world.server.seen] == [True, False]
 
 
 async def test_watches_break_when_the_proxy_hangs_up(world: World) -> None:

@@ -327,6 +327,12 @@ def test_deleting_under_orphan_strips_our_labels_and_notes_the_origin() -> None:
     }
 
 
+def test_a_namespace_is_let_go_only_as_it_was_seen_since_it_may_have_been_handed_over_again() -> None:
+    (action,) = plan_of(tenant(deleting=True), namespace("acme")).actions
+    assert isinstance(action, ReleaseNamespace)
+    assert (action.patch["metadata"]["uid"], action.patch["metadata"]["resourceVersion"]) == ("uid-acme", "1")
+
+
 def test_deleting_under_retain_touches_no_namespace() -> None:
     plan = plan_of(tenant(deleting=True, deletionPolicy="Retain"), namespace("acme"))
     assert plan.actions == (RemoveFinalizer(),)

@@ -205,7 +205,19 @@ def test_what_is_in_a_namespace_that_is_being_deleted_goes_with_it(how: dict[str
 def test_an_orphaned_namespace_keeps_nothing_of_the_tenant() -> None:
     body = tenant(deleting=True, **QUOTA)
     plan = plan_of(body, settled(tenant(**QUOTA), "acme"))
-    assert [type(action) for action in plan.actions] == [DeleteChild, ReleaseNamespace]
+    assert [type(action) for action in plan.actions] == [DeleteChild]
+    assert [type(action) for action in plan_of(body, {}).actions] == [ReleaseNamespace]
+
+
+def test_a_deleted_tenant_stays_until_a_child_is_gone_whose_deletion_was_refused() -> None:
+    entry = entry_of(tenant(deleting=True, **QUOTA))
+    assert entry.tenant is not None
+    refusal = {"ResourceQuota acme/tenantry": "DELETE: denied"}
+    released: dict[str, Namespace] = {}
+    children = settled(tenant(**QUOTA), "acme")
+    plan = make_plan(View(entry, resolve(entry.tenant, {}), released, children, refusal), now=NOW)
+    assert [type(action) for action in plan.actions] == [DeleteChild]
+    assert condition(plan, "Stalled")["message"] == "DELETE: denied"
 
 
 def test_a_retained_namespace_keeps_everything() -> None:

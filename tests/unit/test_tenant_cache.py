@@ -230,6 +230,27 @@ async def test_a_change_that_comes_during_a_look_is_looked_at_by_another(
             assert len(queue) == 1
 
 
+@pytest.mark.parametrize("change", [{}, {"generation": 4}, {"finalizers": []}])
+async def test_a_change_that_the_answer_to_a_status_brings_is_looked_at(tmp_path: Path, change: dict[str, Any]) -> None:
+    async with scripted(tmp_path) as (api, kube):
+        queue = Queue()
+        reconciler = Reconciler(kube, queue, Recorder(kube, Metrics()))
+        (cache,) = (each for each in reconciler.caches.reflectors if each.kind == TENANTS.kind)
+        asked = stored("acme", 1, **EMPTY)
+
+        def answer(_: str, patch: Any) -> tuple[int, Any]:
+            metadata = {**asked["metadata"], "resourceVersion": "9", **change}
+            return 200, {**asked, "kind": "Tenant", "metadata": metadata, "status": patch["status"]}
+
+        api.on_patch = answer
+        async with background(cache.run()):
+            api.on_list(page(asked, version=5))
+            assert await queue.get() == "acme"
+            await reconciler.reconcile("acme")
+            queue.done("acme")
+            assert len(queue) == bool(change), "the watch will tell of nothing newer"
+
+
 async def test_what_was_refused_of_one_version_is_not_held_against_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,7 +157,9 @@ def release_patch(tenant: str, present: Namespace) -> dict[str, Any]:
     )
     labels[ORPHANED_FROM_LABEL] = tenant
     annotations = sorted(present.managed_annotations & set(present.annotations))
-    return _patch(present, labels, dict.fromkeys(annotations))
+    patch = _patch(present, labels, dict.fromkeys(annotations))
+    # And with the resourceVersion it refuses what was let go and handed over again meanwhile.
+    return {"metadata": {**patch["metadata"], "resourceVersion": present.resource_version}}
 
 
 def _patch(

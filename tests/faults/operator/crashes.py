@@ -89,9 +89,9 @@ C2 = Family(
     open=_opens(_lost, _read_lost),
     sample=16,
     defect=Defect(
-        text="an AppProject that turns out to exist is deleted and made again",
-        place="tests.faults.defects_crash:make_the_project_again",
-        cases=["full/35/retried"],
+        text="what may have been made or not is deleted, to begin anew",
+        place="tests.faults.defects_crash:undo_what_is_unclear",
+        cases=["full/10/retried"],
     ),
 )
 C4 = Family(

@@ -69,7 +69,7 @@ class Hand:
         await self.kube.create(resource, {"metadata": {"name": "theirs"}, **body}, f"{self.token}{suffix}")
 
     def is_settled(self) -> bool:
-        """Whether the Tenant's newest generation is judged and nothing is on its way."""
+        """Whether the Tenant's newest generation is Ready and nothing is on its way."""
         if self.tenant is None or any("deletionTimestamp" in body["metadata"] for body in self.objects.values()):
             return False
         metadata = self.tenant["metadata"]
@@ -78,7 +78,7 @@ class Hand:
         found = {each["type"]: each for each in self.tenant.get("status", {}).get("conditions", ())}
         return bool(
             found.get("Ready", {}).get("observedGeneration") == metadata["generation"]
-            and found["Reconciling"]["status"] == "False"
+            and found["Ready"]["status"] == "True"
         )
 
     def is_gone(self) -> bool:
@@ -90,6 +90,11 @@ class Hand:
     async def settled(self) -> None:
         """Wait until the Tenant is as its spec says."""
         await eventually(self.is_settled, within=self._deadline, what=f"the Tenant {self.token} has settled")
+
+    def has_said(self, suffix: str) -> bool:
+        """Whether the Tenant's status lists the namespace."""
+        listed = self.tenant.get("status", {}).get("namespaces", ()) if self.tenant is not None else ()
+        return any(each["name"] == f"{self.token}{suffix}" for each in listed)
 
     async def until(self, check: Callable[[], bool], what: str) -> None:
         """Wait for something else."""

@@ -15,10 +15,11 @@ from tests.support.kube_fates import Fate, Pass
 from tests.support.kube_proxy import Hook
 from tests.support.kube_request import Exchange
 
-__all__ = ["LEASE", "Ledger", "Page", "Steering"]
+__all__ = ["EVENTS", "LEASE", "Ledger", "Page", "Steering"]
 
 LEASE = "leases.coordination.k8s.io"
-_UNNUMBERED = (LEASE, "events.events.k8s.io")
+EVENTS = "events.events.k8s.io"
+_UNNUMBERED = (LEASE, EVENTS)
 _STATUS = ("tenants.tenantry.dev", "status")
 
 

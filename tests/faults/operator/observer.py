@@ -10,7 +10,7 @@ import itertools
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,21 +69,22 @@ class Change:
 
 
 class Observer:
-    """The present and the past of each token's objects; `history` in the order of each kind's watch."""
+    """The present and the past of each token's objects of some kinds; `history` in the order of each kind's watch."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, kinds: Sequence[Resource] = KINDS) -> None:
         self._kube = kube
+        self._kinds = kinds
         self.history: defaultdict[str, list[Change]] = defaultdict(list)
         self.objects: defaultdict[str, dict[Key, Mapping[str, Any]]] = defaultdict(dict)
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Watch meanwhile; whatever ends a watch is raised when the block ends."""
-        starts = [await self._kube.list(resource) for resource in KINDS]
+        starts = [await self._kube.list(resource) for resource in self._kinds]
         versions = [start["metadata"]["resourceVersion"] for start in starts]
         tasks = [
             asyncio.create_task(self._watch(resource, version))
-            for resource, version in zip(KINDS, versions, strict=True)
+            for resource, version in zip(self._kinds, versions, strict=True)
         ]
         try:
             yield

@@ -18,6 +18,7 @@ CONVERGE = 30.0
 QUIET = 1.0
 """Seconds without a write until a run counts as over."""
 _PAUSE = 0.05
+_MOMENT = 0.2
 _ORDERLY = 0.5
 """Seconds after which what came over one watch has surely been overtaken by nothing on another."""
 
@@ -30,6 +31,7 @@ class Judge:
         self._observer = observer
         self._ledger = ledger
         self._reference = reference
+        self._count = -1
         self._seen = -1
         self._checked = -1
         self._changed = time.monotonic()
@@ -67,13 +69,15 @@ class Judge:
         return Broken("\n".join([promise, *lines, f"what the operator wrote for {self._token}:", trace]))
 
     def _missing(self) -> list[str]:
-        """Return what is not as it should be at the end, worked out anew when something has changed."""
-        history = self._observer.history[self._token]
-        if len(history) != self._seen:
-            self._seen, self._changed = len(history), time.monotonic()
+        """Return what is not as it should be at the end, worked out anew a moment after something has changed."""
+        count = len(self._observer.history[self._token])
+        if count != self._count:
+            self._count, self._changed = count, time.monotonic()
+        if count != self._seen and time.monotonic() - self._changed > _MOMENT:
+            self._seen = count
             state = canonical(self._observer.objects[self._token], self._token)
             self._differences = self._reference.differences(state)
-        return self._differences
+        return self._differences if count == self._seen else ["it changes all the time"]
 
     def _check_way(self) -> None:
         """Raise Broken at once for what was not safe, when nothing has changed for a moment."""

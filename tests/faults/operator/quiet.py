@@ -11,86 +11,110 @@ from contextlib import asynccontextmanager
 
 from tests.faults.family import Broken, Defect, Family, Trials
 from tests.faults.operator.hand import Hand
-from tests.faults.operator.ledger import LEASE
+from tests.faults.operator.ledger import EVENTS, LEASE
+from tests.faults.operator.observer import token_in
 from tests.faults.operator.pace import RESTLESS
-from tests.faults.operator.workloads import WORKLOADS
+from tests.faults.operator.workloads import WORKLOADS, Workload
 from tests.faults.operator.world import World, opened
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
+from tests.support.kube_request import Exchange
 
 __all__ = ["G1"]
 
-_SILENCE = 20.0
-_STILL = 5.0
-_ROUNDS = 5
+_SILENCE = 10.0
+_ROUNDS = 3
 """Lists of Tenants that must have been made in a silence, for it to say anything."""
+_STILL = 3.0
+"""Seconds without an Event after which none is waiting to be written."""
 _TENANTS = "tenants.tenantry.dev"
-_WAYS = ("idle", "restarted", "killed")
+_IDLE, _RESTARTED = "idle", "restarted"
+_DEFECTIVE = "small"
 
 
 class _Quiet:
     """Cases named WORKLOAD/WAY: the whole world is silent once for each way, and each tenant is a case of it."""
 
-    def __init__(self, world: World) -> None:
-        self.names = [f"{name}/{way}" for way in _WAYS for name in WORKLOADS]
-        self.at_once = len(WORKLOADS)
+    def __init__(self, world: World, workloads: Sequence[str]) -> None:
+        self.names = [f"{name}/{way}" for way in (_IDLE, _RESTARTED) for name in workloads]
+        self.at_once = len(self.names)
         self._world = world
-        self._hands: dict[str, Hand] = {}
-        self._silences: dict[str, asyncio.Task[Sequence[str]]] = {}
+        self._settled = asyncio.create_task(self._settle([WORKLOADS[name] for name in workloads]))
+        self._idle = asyncio.create_task(self._stay_idle())
+        self._restarted = asyncio.create_task(self._restart())
 
     async def run(self, name: str) -> None:
         """Tell whether anything was written about one workload's tenant while nothing was to be done."""
         workload, way = name.split("/")
-        if way not in self._silences:
-            self._silences[way] = asyncio.create_task(self._silent(way))
-        written = await self._silences[way]
-        own = [each for each in written if self._hands[workload].token in each or "x0" not in each]
-        if own:
-            raise Broken("\n".join([f"{workload} had settled, and then, {way}, there was written:", *own]))
-        self._world.judge(self._hands[workload], WORKLOADS[workload]).check()
+        written = await (self._idle if way == _IDLE else self._restarted)
+        hand = (await self._settled)[workload]
+        mine = [each for each in written if token_in(each.namespace, each.name) in (hand.token, None)]
+        if mine:
+            lines = "\n".join(map(str, mine))
+            raise Broken(f"the tenant of {workload} had settled, and then, {way}, there was written:\n{lines}")
+        self._world.judge(hand, WORKLOADS[workload]).check()
 
-    async def _silent(self, way: str) -> Sequence[str]:
-        if not self._hands:
-            self._hands = dict(zip(WORKLOADS, await asyncio.gather(*map(self._settled, WORKLOADS)), strict=True))
-        await eventually(self._is_still, within=120, what="nothing is left to be written")
+    def close(self) -> None:
+        """End what nobody has waited for."""
+        for task in (self._settled, self._idle, self._restarted):
+            task.cancel()
+
+    async def _settle(self, workloads: Sequence[Workload]) -> dict[str, Hand]:
+        """Run workloads to their ends, and until no Event is left to be written."""
+        hands = await asyncio.gather(*map(self._run, workloads))
+        await eventually(self._no_event, within=60, what="no Event is left to be written")
+        return dict(zip([each.name for each in workloads], hands, strict=True))
+
+    async def _run(self, workload: Workload) -> Hand:
+        hand = await self._world.prepared(workload)
+        self._world.turn(hand)
+        await workload.then(hand)
+        await self._world.judge(hand, workload).ended()
+        return hand
+
+    async def _stay_idle(self) -> Sequence[Exchange]:
+        await self._settled
+        return await self._written(len(self._world.proxy.exchanges))
+
+    async def _restart(self) -> Sequence[Exchange]:
+        await self._idle
         begun = len(self._world.proxy.exchanges)
-        if way != "idle":
-            await (self._world.operator.stop() if way == "restarted" else self._world.kill())
-            await self._world.operator.start()
+        await self._world.kill()
+        await self._world.operator.start()
+        return await self._written(begun)
+
+    async def _written(self, begun: int) -> Sequence[Exchange]:
+        """Return what is written in a silence, and since the exchange `begun`."""
         await asyncio.sleep(_SILENCE)
         since = self._world.proxy.exchanges[begun:]
         lists = [each for each in since if each.verb == "list" and each.resource == _TENANTS]
         if len(lists) < _ROUNDS:
             raise AssertionError(f"in {_SILENCE:g} s the Tenants were listed {len(lists)} times only")
-        return [str(each) for each in since if each.is_write and each.resource != LEASE]
+        return [each for each in since if each.is_write and each.resource != LEASE]
 
-    async def _settled(self, name: str) -> Hand:
-        hand = await self._world.prepared(WORKLOADS[name])
-        self._world.turn(hand)
-        await WORKLOADS[name].then(hand)
-        await self._world.judge(hand, WORKLOADS[name]).ended()
-        return hand
-
-    def _is_still(self) -> bool:
-        """Whether nothing but the Lease was written for longer than Events wait, and usage."""
-        written = [each.at for each in self._world.proxy.exchanges if each.is_write and each.resource != LEASE]
-        return time.monotonic() - max(written) > _STILL
+    def _no_event(self) -> bool:
+        written = [each.at for each in self._world.proxy.exchanges if each.resource == EVENTS]
+        return time.monotonic() - max(written, default=0.0) > _STILL
 
 
 @asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=RESTLESS) as world:
-        yield _Quiet(world)
+        quiet = _Quiet(world, list(WORKLOADS) if defect is None else [_DEFECTIVE])
+        try:
+            yield quiet
+        finally:
+            quiet.close()
 
 
 G1 = Family(
     name="G1",
     title="no write after convergence",
     open=_open,
-    sample=16,
+    sample=32,
     defect=Defect(
         text="each look gives the conditions a new time",
         place="tests.faults.defects_crash:renew_the_times",
-        cases=["small/idle"],
+        cases=[f"{_DEFECTIVE}/{_IDLE}"],
     ),
 )

@@ -1,10 +1,10 @@
 """How an undisturbed run of a workload ends, which is what every disturbed one must come to."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.faults.operator.canonical import State, canonical, differences
+from tests.faults.operator.canonical import State, canonical, differences, renamed
 from tests.faults.operator.ledger import Ledger
 from tests.faults.operator.observer import Change, Observer
 from tests.faults.operator.safety import End, called, early_words
@@ -16,23 +16,32 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: the state, how often each object was ADDED and DELETED, how many writes it took, and the way."""
+    """How a run ended: the state, how often each object was ADDED and DELETED, how many writes it took, and the way.
+
+    The first `begun` changes of `history` were made while it was prepared.
+    """
 
     token: str
     state: State
     summary: Counter[str]
     writes: int
     history: Sequence[Change]
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How undisturbed runs of a workload end, but for `masked`, the leaves in which two of them differ."""
+    """How undisturbed runs of a workload end, but for `masked`, the leaves in which two of them differ.
+
+    `events`: what a watch tells of the way there, `KIND:NAMESPACE:NAME:NN` for the NNth of an object, and whether it
+    is that the object is gone.
+    """
 
     state: State
     summary: Counter[str]
     masked: frozenset[str]
     end: End
+    events: Mapping[str, bool]
 
     def differences(self, state: State) -> list[str]:
         """Return what is not as it should be, a line each."""
@@ -66,7 +75,20 @@ def reference_of(name: str, one: Outcome, two: Outcome) -> Reference:
         told_late=False,
     )
     told_late = not any(early_words(each.history, each.token, end) for each in (one, two))
-    return Reference(state, one.summary, frozenset(masked), End(end.objects, end.deleted, end.generation, told_late))
+    end = End(end.objects, end.deleted, end.generation, told_late)
+    first, second = _events(one), _events(two)
+    events = {name: gone for name, gone in first.items() if second.get(name) == gone}
+    return Reference(state, one.summary, frozenset(masked), end, events)
+
+
+def _events(run: Outcome) -> dict[str, bool]:
+    counts: Counter[str] = Counter()
+    found = {}
+    for change in run.history[run.begun :]:
+        name = renamed(":".join(change.key), run.token)
+        counts[name] += 1
+        found[f"{name}:{counts[name]:02d}"] = change.kind == "DELETED"
+    return found
 
 
 def uneven(found: Counter[str], wanted: Counter[str]) -> list[str]:

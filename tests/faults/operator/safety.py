@@ -3,7 +3,7 @@
 States are put in order by resourceVersion, not by arrival: each kind comes over a watch of its own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenantry.names import FIELD_MANAGER
@@ -72,7 +72,7 @@ def early_words(history: Sequence[Change], token: str, end: End) -> list[str]:
     for change, there in _walk(history):
         if change.key[0] == TENANTS.kind and _is_ready(change, end.generation):
             present = {called(key, token): each for key, each in there.items()}
-            staying = {name for name, each in present.items() if "deletionTimestamp" not in each.body["metadata"]}
+            staying = {called(key, token) for key in there if not _is_going(key, there)}
             if missing := sorted(end.objects - present.keys()):
                 found.append(f"the Tenant says that it is Ready, without {', '.join(missing)}")
             if more := sorted(staying - end.objects):
@@ -97,6 +97,12 @@ def _walk(history: Sequence[Change]) -> Iterator[tuple[Change, dict[Key, Change]
         else:
             there[change.key] = change
         yield change, there
+
+
+def _is_going(key: Key, there: Mapping[Key, Change]) -> bool:
+    """Whether an object, or the namespace that it is in, is being deleted."""
+    found = [each for each in (there[key], there.get((NAMESPACES.kind, "", key[1]))) if each is not None]
+    return any("deletionTimestamp" in each.body["metadata"] for each in found)
 
 
 def _version(change: Change) -> int:

@@ -7,6 +7,7 @@ undisturbed runs come to is found out once for each control plane.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from tests.faults.operator.hand import Hand
 from tests.faults.operator.ledger import Ledger, Page, Steering
 from tests.faults.operator.observer import Observer, new_token
 from tests.faults.operator.oracle import Judge
-from tests.faults.operator.pace import IMPATIENT
+from tests.faults.operator.pace import PROMPT
 from tests.faults.operator.reference import Outcome, Reference, outcome, reference_of
 from tests.faults.operator.workloads import WORKLOADS, Workload
 from tests.faults.stage import Stage
@@ -27,7 +28,7 @@ from tests.support.tenantry import Operator
 
 __all__ = ["World", "opened", "running"]
 
-_QUIET = 2.5
+_QUIET = 2.0
 _references: WeakKeyDictionary[ControlPlane, Mapping[str, Reference]] = WeakKeyDictionary()
 
 
@@ -80,8 +81,9 @@ class World:
         """Run a workload without any fault; return how it ended."""
         hand = await self.prepared(workload)
         page = self.turn(hand)
-        await workload.then(hand)
         history = self.observer.history[hand.token]
+        begun = len(history)
+        await workload.then(hand)
         seen: list[tuple[int, int]] = []
 
         def quiet() -> bool:
@@ -89,7 +91,7 @@ class World:
             return len(seen) > _QUIET / 0.05 and seen[-1] == seen[-int(_QUIET / 0.05)]
 
         await eventually(quiet, within=30, what=f"nothing more happens to {hand.token} ({workload.name})")
-        result = outcome(self.observer, self.ledger, hand.token)
+        result = replace(outcome(self.observer, self.ledger, hand.token), begun=begun)
         self.clear(hand)
         return result
 
@@ -101,11 +103,11 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def opened(stage: Stage, defect: Defect | None, *, pace: str = IMPATIENT) -> AsyncIterator[World]:
+async def opened(stage: Stage, defect: Defect | None, *, pace: str = PROMPT) -> AsyncIterator[World]:
     """Run an operator behind a proxy meanwhile, with a defect if one is given, its times set by `pace`."""
     plane = await stage.control_plane()
     if plane not in _references:
-        async with running(stage, IMPATIENT) as honest:
+        async with running(stage, PROMPT) as honest:
             _references[plane] = await _learn(honest)
     async with running(stage, pace if defect is None else f"{pace},{defect.place}") as world:
         world.references = _references[plane]

@@ -1,0 +1,174 @@
+"""U1 and U2: events that never come. What they would have told is found by the next list, and not later.
+
+Each event of a workload is lost once, each object's events but the last, and each word of an object's end for good. The
+operator lists everything every two seconds instead of every ten or fifteen minutes.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+
+from tests.faults.family import Broken, Defect, Family, Trials
+from tests.faults.operator.canonical import renamed
+from tests.faults.operator.observer import token_in
+from tests.faults.operator.pace import RESTLESS
+from tests.faults.operator.reference import Reference
+from tests.faults.operator.workloads import WORKLOADS
+from tests.faults.operator.world import World, opened
+from tests.faults.stage import Stage
+from tests.support.kube_views import Event, Lossy
+
+__all__ = ["U1", "U2"]
+
+_WITHIN = 15.0
+"""Seconds for a whole workload: some five undisturbed, and two lists."""
+
+Lost = Callable[[str, Event], bool]
+"""Whether an event that would be called so is lost."""
+
+
+class Ears:
+    """What the operator hears of each case. An event that two watches bring is one, and so is one that comes again."""
+
+    def __init__(self) -> None:
+        self._lost: dict[str, Lost] = {}
+        self._names: defaultdict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+        self.missed: defaultdict[str, list[str]] = defaultdict(list)
+
+    def lose(self, token: str, lost: Lost) -> None:
+        """Begin to count the token's events, and lose some."""
+        self._lost[token] = lost
+
+    def forget(self, token: str) -> None:
+        """Let everything be heard again."""
+        for each in (self._lost, self._names, self.missed):
+            each.pop(token, None)
+
+    def is_lost(self, event: Event) -> bool:
+        """Whether the event is lost."""
+        token = token_in(*event.key)
+        if token is None or token not in self._lost:
+            return False
+        name = renamed(":".join((event.object["kind"], *event.key)), token)
+        names = self._names[token]
+        seen = [each for each in names if each[0] == name]
+        called = names.setdefault((name, event.version), f"{name}:{len(seen) + 1:02d}")
+        if not self._lost[token](called, event):
+            return False
+        self.missed[token].append(f"{called} ({event.type}, revision {event.version})")
+        return True
+
+
+class LostEvents:
+    """The cases: WORKLOAD/WHAT is lost."""
+
+    at_once = 12
+
+    def __init__(self, world: World, losses: Mapping[str, Lost]) -> None:
+        self._world = world
+        self._losses = losses
+        self._ears = Ears()
+        self.names = list(losses)
+        world.proxy.view = Lossy(self._ears.is_lost)
+
+    async def run(self, name: str) -> None:
+        """Run the workload on an operator that doesn't hear what the name says, and see it end all the same."""
+        world, workload = self._world, WORKLOADS[name.partition("/")[0]]
+        hand = await world.prepared(workload)
+        world.turn(hand)
+        self._ears.lose(hand.token, self._losses[name])
+        judge, begun = world.judge(hand, workload), time.monotonic()
+        try:
+            async with asyncio.timeout(_WITHIN):
+                await workload.then(hand)
+            await judge.ended(within=max(1.0, _WITHIN - (time.monotonic() - begun)))
+        except TimeoutError:
+            raise self._deaf(judge.broken, hand.token, f"the workload is not done after {_WITHIN:g} s") from None
+        except Broken as error:
+            raise self._deaf(Broken, hand.token, str(error)) from None
+        finally:
+            self._ears.forget(hand.token)
+            world.clear(hand)
+
+    def _deaf(self, broken: Callable[..., Broken], token: str, promise: str) -> Broken:
+        return broken(promise + "\nwhat the operator did not hear: " + ", ".join(self._ears.missed[token]))
+
+
+def _is_heard(called: str) -> bool:
+    return called.split(":")[2] != "theirs"
+
+
+def _single(wanted: str, called: str, _: Event) -> bool:
+    return called == wanted
+
+
+def _run(wanted: str, last: str, called: str, _: Event) -> bool:
+    return called.rpartition(":")[0] == wanted and called < last
+
+
+def _end(wanted: str, called: str, event: Event) -> bool:
+    return event.type == "DELETED" and called.rpartition(":")[0] == wanted
+
+
+def _ends(_: str, event: Event) -> bool:
+    return event.type == "DELETED"
+
+
+def _once(references: Mapping[str, Reference]) -> dict[str, Lost]:
+    losses: dict[str, Lost] = {}
+    for workload, reference in references.items():
+        last: dict[str, str] = {}
+        for event in filter(_is_heard, reference.events):
+            losses[f"{workload}/{event}"] = partial(_single, event)
+            last[event.rpartition(":")[0]] = event
+        for wanted, event in last.items():
+            if event.endswith(":01"):
+                continue
+            losses[f"{workload}/{wanted}:all-but-last"] = partial(_run, wanted, event)
+    return losses
+
+
+def _for_good(references: Mapping[str, Reference]) -> dict[str, Lost]:
+    losses: dict[str, Lost] = {}
+    for workload, reference in references.items():
+        gone = {event.rpartition(":")[0]: None for event, is_gone in reference.events.items() if is_gone}
+        losses |= {f"{workload}/{wanted}": partial(_end, wanted) for wanted in gone}
+        if gone:
+            losses[f"{workload}/all"] = _ends
+    return losses
+
+
+@contextlib.asynccontextmanager
+async def _open(
+    losses: Callable[[Mapping[str, Reference]], dict[str, Lost]], stage: Stage, defect: Defect | None
+) -> AsyncIterator[Trials]:
+    async with opened(stage, defect, pace=RESTLESS) as world:
+        yield LostEvents(world, losses(world.references))
+
+
+U1 = Family(
+    name="U1",
+    title="an event never comes, or of several only the last",
+    open=partial(_open, _once),
+    sample=8,
+    defect=Defect(
+        text="nothing is listed a second time",
+        place="tests.faults.operator.defects_views:lists_once",
+        cases=["small/Tenant::TENANT:01"],
+    ),
+)
+
+U2 = Family(
+    name="U2",
+    title="the word that an object is gone never comes",
+    open=partial(_open, _for_good),
+    sample=6,
+    defect=Defect(
+        text="what a list lacks is kept",
+        place="tests.faults.operator.defects_views:keeps_what_lists_lack",
+        cases=["delete/all"],
+    ),
+)
