@@ -104,7 +104,7 @@ class Reflector(Generic[T]):
                 if self._must_list or self._now() >= self._list_due:
                     await self._list()
                     backoff.reset()
-                if await self._watch():
+                if await self._watch(backoff):
                     backoff.reset()
                     continue
                 pause = backoff.next()  # a watch that ends at once, over and over, must not become a hot loop
@@ -221,8 +221,11 @@ class Reflector(Generic[T]):
             self._drop(key)
         self._seen = seen
 
-    async def _watch(self) -> bool:
-        """Follow one watch to its end; return whether it lasted or brought anything."""
+    async def _watch(self, backoff: Backoff) -> bool:
+        """Follow one watch to its end; return whether it lasted or brought anything.
+
+        One that brings something has worked, however it ends: the outage of tomorrow is not the one of today.
+        """
         started = self._now()
         events = 0
         until_list = math.ceil(self._list_due - started)
@@ -238,6 +241,7 @@ class Reflector(Generic[T]):
             self._healthy()
             async for event in stream:
                 events += 1
+                backoff.reset()
                 self._take(event["type"], event["object"])
                 self._healthy()
         return events > 0 or self._now() - started > 1.0
