@@ -43,9 +43,10 @@ def look_inside(
 ) -> Inside:
     """Compare what the tenant should have in the namespaces `standing` with what it has, `present`.
 
-    `made`: those of `standing` that an earlier action of the plan makes. `lost`: what it has had; if it is not wanted
-    any more, and still there, it goes too.
+    `made`: those of `standing` that an earlier action of the plan makes: what is known of their insides was in others
+    of the same names. `lost`: what it has had; if it is not wanted any more, and still there, it goes too.
     """
+    present = {key: found for key, found in present.items() if key[1] not in made}
     wanted = wanted_children(resolved, standing, argocd)
     children = [complete(tenant, resource, body) for resource, body in wanted.bodies]
     actions: list[Action] = []
@@ -65,7 +66,9 @@ def look_inside(
             waiting.append(sentence)
     kept = {kind.kind for kind in wanted.kept}
     had = {**(lost or {}), **present}
-    actions += _unwanted(children, {key: found for key, found in had.items() if key[0] not in kept})
+    actions += _unwanted(
+        children, {key: found for key, found in had.items() if key[0] not in kept and key[1] not in made}
+    )
     return Inside(tuple(actions), unready, tuple(sentence for _, sentence in wanted.problems), tuple(waiting))
 
 

@@ -1,6 +1,7 @@
 """What can become of a request on its way to the API server and back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Fate", "Hang", "LoseAck", "Pass", "Reject", "Reset"]
 
@@ -18,6 +19,20 @@ class Reject:
     reason: str
     message: str = "a fault that the test has put in"
     retry_after: int | None = None
+
+    def answer(self, what: str) -> dict[str, Any]:
+        """Return the Status object; `what` was rejected."""
+        more = {} if self.retry_after is None else {"details": {"retryAfterSeconds": self.retry_after}}
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": f"{self.message} ({what})",
+            "reason": self.reason,
+            "code": self.status,
+            **more,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,20 +250,8 @@ def _passed(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _rejection(fate: Reject, exchange: Exchange) -> web.Response:
-    status: dict[str, Any] = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": f"{fate.message} ({exchange.target})",
-        "reason": fate.reason,
-        "code": fate.status,
-    }
-    headers = {}
-    if fate.retry_after is not None:
-        headers["Retry-After"] = str(fate.retry_after)
-        status["details"] = {"retryAfterSeconds": fate.retry_after}
-    return web.json_response(status, status=fate.status, headers=headers)
+    headers = {} if fate.retry_after is None else {"Retry-After": str(fate.retry_after)}
+    return web.json_response(fate.answer(str(exchange.target)), status=fate.status, headers=headers)
 
 
 def _reset(request: web.Request) -> web.Response:

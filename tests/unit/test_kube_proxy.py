@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.kube_fates import Fate, Hang, LoseAck, Pass, Reject, Reset
 from tests.support.kube_proxy import Hook, KubeProxy
 from tests.support.kube_request import Exchange, target_of
-from tests.support.kube_views import Deaf, Frozen, Lossy, Split
+from tests.support.kube_views import Deaf, Frozen, Lagging, Lossy, Split
 
 TENANT = "/apis/tenantry.dev/v1alpha1/tenants/acme"
 NAMESPACES = "/api/v1/namespaces"
@@ -222,6 +222,17 @@ async def test_a_lost_event_never_comes_and_the_next_one_does(world: World) -> N
         await world.server.events.put(each)
     async with await watch(world) as response:
         assert [json.loads(line)["type"] async for line in response.content] == ["ADDED"]
+
+
+async def test_an_event_that_is_late_holds_up_those_behind_it(world: World) -> None:
+    world.proxy.view = Lagging(lambda each: 0.3 if each.version == 6 else 0.0)
+    for each in (event("ADDED", "a", 6), event("ADDED", "b", 7), None):
+        await world.server.events.put(each)
+    begun = asyncio.get_running_loop().time()
+    async with await watch(world) as response:
+        names = [json.loads(line)["object"]["metadata"]["name"] async for line in response.content]
+    assert names == ["a", "b"]
+    assert asyncio.get_running_loop().time() - begun > 0.3
 
 
 async def test_a_deaf_watch_stays_open_and_the_next_one_hears(world: World) -> None:

@@ -67,6 +67,17 @@ def test_children_come_after_the_namespace_that_they_are_in() -> None:
     assert filled.alone, "nothing of anybody else's can be in it yet"
 
 
+def test_what_was_in_an_earlier_namespace_of_the_name_is_not_in_the_one_that_is_made() -> None:
+    body = tenant(**QUOTA)
+    entry = entry_of(body)
+    assert entry.tenant is not None
+    unheard = settled(tenant(**QUOTA, owners=[{"kind": "User", "name": "ada", "role": "owner"}]), "acme")
+    plan = make_plan(View(entry, resolve(entry.tenant, {}), {}, unheard, {}), now=NOW)
+    made, filled = plan.actions
+    assert isinstance(made, CreateNamespace)
+    assert isinstance(filled, ApplyChild)
+
+
 @pytest.mark.parametrize(
     "present", [namespace("acme", "other"), namespace("acme", None), namespace("acme", terminating=True)]
 )

@@ -13,7 +13,7 @@ from tenantry.names import ADOPT_LABEL
 from tenantry.resources import NAMESPACES, TENANTS
 from tests.faults.operator.hand import Hand
 
-__all__ = ["STORIES", "Story"]
+__all__ = ["STORIES", "Script", "Story", "named"]
 
 Script = Callable[[Hand], Awaitable[None]]
 
@@ -142,3 +142,8 @@ STORIES: tuple[Story, ...] = (
     Story("changes-its-mind", _two_with_all, _changes_its_mind, _settled),
     Story("recreated-by-hand", _two_with_all, _is_recreated_by_hand, _settled),
 )
+
+
+def named(*names: str) -> tuple[Story, ...]:
+    """Return some of the stories."""
+    return tuple(story for story in STORIES if story.name in names)

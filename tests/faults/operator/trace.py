@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.faults.operator.canonical import State, canonical, differences
 from tests.faults.operator.hand import Hand
-from tests.faults.operator.stories import STORIES, Script
+from tests.faults.operator.stories import Script, Story
 from tests.faults.operator.world import World
 from tests.support.eventually import eventually
 
@@ -37,15 +37,16 @@ class Trace:
         return None
 
 
-async def played(world: World) -> Trace:
-    """Play every story, on an operator that sees the present."""
+async def played(world: World, stories: Sequence[Story]) -> Trace:
+    """Play all the stories at once, on an operator that sees the present."""
     begun = time.monotonic()
-    hands = {story.name: world.hand() for story in STORIES}
-    await _play({hands[story.name]: story.awake for story in STORIES})
-    await asyncio.to_thread(world.operator.kill)
-    await _play({hands[story.name]: story.asleep for story in STORIES if story.asleep is not None})
-    await world.operator.start()
-    await _play({hands[story.name]: story.after for story in STORIES if story.after is not None})
+    hands = {story.name: world.hand() for story in stories}
+    await _play({hands[story.name]: story.awake for story in stories})
+    if asleep := {hands[story.name]: story.asleep for story in stories if story.asleep is not None}:
+        await world.kill()
+        await _play(asleep)
+        await world.operator.start()
+        await _play({hands[story.name]: story.after for story in stories if story.after is not None})
     await _quiet(world, hands)
     return Trace(
         begun=begun,

@@ -15,13 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.family import Broken
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.observer import Change
+from tests.faults.operator.stories import STORIES, Story
 from tests.faults.operator.trace import Trace, played
 from tests.faults.operator.world import World
 from tests.support.eventually import eventually
 from tests.support.kube_request import Exchange
 from tests.support.kube_views import View
 
-__all__ = ["CACHED", "Traveller"]
+__all__ = ["CACHED", "Traveller", "following"]
 
 CACHED = (
     "tenants.tenantry.dev",
@@ -38,14 +39,25 @@ CACHED = (
 _KEPT = 200.0
 """Seconds that a trace is used; the API server forgets what is older than five minutes."""
 _WITHIN = 20.0
-_QUIET = 1.0
+_QUIET = 0.7
+
+
+async def following(world: World) -> None:
+    """Wait until the operator watches what it follows from its start; for AppProjects it asks when it needs them."""
+    wanted = {kind for kind in CACHED if not kind.startswith("appprojects")}
+
+    def is_watching() -> bool:
+        return wanted <= {watch.resource for watch in world.proxy.watches()}
+
+    await eventually(is_watching, within=_WITHIN, what="the operator watches everything")
 
 
 class Traveller:
     """Goes to and fro on one trace for as long as that is as it was played, then has another."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, stories: Sequence[Story] = STORIES) -> None:
         self._world = world
+        self._stories = stories
         self._trace: Trace | None = None
         self._spoilt = False
 
@@ -53,7 +65,7 @@ class Traveller:
         """Return a trace in which nothing has been changed since it was played."""
         if self._trace is None or self._spoilt or time.monotonic() - self._trace.begun > _KEPT:
             await self.clear()
-            self._trace = await played(self._world)
+            self._trace = await played(self._world, self._stories)
             self._spoilt = False
         return self._trace
 
@@ -76,11 +88,7 @@ class Traveller:
         finally:
             await release()
             world.proxy.view = View()
-        await self._settled(trace, where)
-        for hand in hands:
-            changes = world.observer.history[hand.token][before[hand.token] :]
-            if wrong := list(_wrong(changes, world.ledger.pages[hand.token].writes)):
-                raise self._broken(f"{where}, the operator made or deleted what was settled long ago", hand, *wrong)
+        await self._settled(trace, before, where)
         self._spoilt = False
 
     async def clear(self) -> None:
@@ -98,10 +106,11 @@ class Traveller:
             and seen["workqueue_depth"] == seen["controller_runtime_active_workers"] == 0
         )
 
-    async def _settled(self, trace: Trace, where: str) -> None:
+    async def _settled(self, trace: Trace, before: Mapping[str, int], where: str) -> None:
         deadline = time.monotonic() + _WITHIN
         writes, since = -1, time.monotonic()
         while (off := trace.off()) or time.monotonic() < since + _QUIET:
+            self._check(trace, before, where)
             if time.monotonic() > deadline:
                 if off is None:
                     raise Broken(f"{where}, the operator never stops writing")
@@ -110,6 +119,13 @@ class Traveller:
             if count != writes:
                 writes, since = count, time.monotonic()
             await asyncio.sleep(0.05)
+        self._check(trace, before, where)
+
+    def _check(self, trace: Trace, before: Mapping[str, int], where: str) -> None:
+        for hand in trace.hands.values():
+            changes = self._world.observer.history[hand.token][before[hand.token] :]
+            if wrong := list(_wrong(changes, self._world.ledger.pages[hand.token].writes)):
+                raise self._broken(f"{where}, the operator made or deleted what was settled long ago", hand, *wrong)
 
     def _broken(self, promise: str, hand: Hand, *lines: str) -> Broken:
         trace = self._world.ledger.pages[hand.token].trace()

@@ -22,7 +22,7 @@ from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.canonical import canonical
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.pace import PROMPT, SILENCE, WATCHFUL
-from tests.faults.operator.travel import CACHED
+from tests.faults.operator.travel import CACHED, following
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened, running
 from tests.faults.stage import Stage
@@ -32,6 +32,8 @@ __all__ = ["U3"]
 
 _AFTERWARDS = 10.0
 """Seconds from when the silence is found until all is as it should be."""
+_SOON = 4.0
+"""The same where no namespace has to go, as it is with the deliberate defect."""
 _REAL = 75.0
 _STREAMS = (*CACHED, "all")
 _WORKLOADS = {"tenants.tenantry.dev": "quota", "tenantclasses.tenantry.dev": "class-change"}
@@ -52,8 +54,9 @@ class SilentStreams:
 
     at_once = 1
 
-    def __init__(self, world: World, stage: Stage) -> None:
+    def __init__(self, world: World, stage: Stage, *, afterwards: float) -> None:
         self._world = world
+        self._afterwards = afterwards
         self._stage = stage
         self.names = [*_STREAMS, f"all-{_REAL:g}s"]
 
@@ -66,6 +69,7 @@ class SilentStreams:
         try:
             async with running(self._stage, PROMPT) as world:
                 world.references = self._world.references
+                await following(world)
                 await self._fall_silent(world, "all", _REAL)
         finally:
             await self._world.operator.start()
@@ -79,19 +83,21 @@ class SilentStreams:
         reference = world.references[workload.name]
 
         def lacking() -> list[str]:
-            return reference.differences(canonical(hand.objects, hand.token))
+            state = canonical(hand.objects, hand.token)
+            # How often something was changed while others were missing is no part of the end.
+            return [line for line in reference.differences(state) if "metadata.generation" not in line]
 
         world.proxy.view = Deaf([each for each in world.proxy.watches() if stream in (each.resource, "all")])
         page.note(f"{stream}: silent from now on")
         try:
-            async with asyncio.timeout(silence + _AFTERWARDS):
+            async with asyncio.timeout(silence + self._afterwards):
                 if stream in _WORKLOADS:
                     await workload.then(hand)
                 else:
                     await _delete(hand, _DELETED.values() if stream == "all" else [_DELETED[stream]])
                 await hand.until(lambda: not lacking(), "the end state is there")
         except TimeoutError:
-            what = f"{stream} fell silent {silence:g} s and {_AFTERWARDS:g} s ago, and the end state is not there"
+            what = f"{stream} fell silent {silence:g} s and {self._afterwards:g} s ago, and the end state is not there"
             raise world.judge(hand, workload).broken(what, *lacking()) from None
         finally:
             world.proxy.view = View()
@@ -119,7 +125,8 @@ async def _delete(hand: Hand, resources: Collection[Resource]) -> None:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=WATCHFUL) as world:
-        yield SilentStreams(world, stage)
+        await following(world)
+        yield SilentStreams(world, stage, afterwards=_AFTERWARDS if defect is None else _SOON)
 
 
 U3 = Family(

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.pace import PROMPT
+from tests.faults.operator.stories import STORIES, named
 from tests.faults.operator.travel import CACHED, Traveller
 from tests.faults.operator.workloads import WORKLOADS, Workload
 from tests.faults.operator.world import World, opened
@@ -22,9 +23,8 @@ from tests.support.kube_views import Event, Frozen, Lagging, Split, View
 
 __all__ = ["T2"]
 
-_CASES = 60
-_LAGGING = 4
-"""One case in so many is a lagging one, which takes as many times as long."""
+_LAGS = 10
+_STARTS = 30
 _PRESENT = 0.3
 _PAUSE = 0.3
 _WORKLOADS = 6
@@ -40,7 +40,8 @@ class SplitViews:
     def __init__(self, world: World, traveller: Traveller) -> None:
         self._world = world
         self._traveller = traveller
-        self.names = [f"{'lag' if seed % _LAGGING == 0 else 'start'}-{seed}" for seed in range(1, _CASES + 1)]
+        self.names = [f"lag-{seed}" for seed in range(1, _LAGS + 1)]
+        self.names += [f"start-{seed}" for seed in range(1, _STARTS + 1)]
 
     async def run(self, name: str) -> None:
         """Split the operator's view as the seed says."""
@@ -102,7 +103,7 @@ class SplitViews:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=PROMPT) as world:
-        traveller = Traveller(world)
+        traveller = Traveller(world, STORIES if defect is None else named("recreated", "namespace-lost"))
         yield SplitViews(world, traveller)
         await traveller.clear()
 
@@ -115,6 +116,7 @@ T2 = Family(
     defect=Defect(
         text="what is in a namespace is deleted without a look at whether that is still the tenant's",
         place="tests.faults.operator.defects_views:trusts_namespaces",
+        cases=[f"start-{seed}" for seed in range(1, 21)],
     ),
     drawn=True,
 )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from tests.faults.family import Defect, Family, Trials
 from tests.faults.operator.pace import PROMPT
+from tests.faults.operator.stories import STORIES, named
 from tests.faults.operator.trace import Trace
 from tests.faults.operator.travel import CACHED, Traveller
 from tests.faults.operator.world import running
@@ -46,7 +47,7 @@ class TimeTravel:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with running(stage, PROMPT if defect is None else f"{PROMPT},{defect.place}") as world:
-        traveller = Traveller(world)
+        traveller = Traveller(world, STORIES if defect is None else named("recreated-by-hand"))
         yield TimeTravel(traveller, await traveller.trace())
         await traveller.clear()
 
@@ -59,6 +60,6 @@ T1 = Family(
     defect=Defect(
         text="a namespace is deleted by its name, without another look at anything",
         place="tests.faults.operator.defects_views:deletes_unseen",
-        cases=["recreated-by-hand/13"],
+        cases=["recreated-by-hand/14", "recreated-by-hand/15", "recreated-by-hand/16"],
     ),
 )
