@@ -7,7 +7,6 @@ must never go on the way. A class that lends or imposes the value must give the 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from tenantry.errors import Invalid
 from tests.faults.family import Broken, Defect, Family
@@ -107,13 +106,12 @@ class _Singles:
     async def _of_class(self, row: Row, value: str) -> None:
         fresh = self._arena.subject()
         await fresh.write_class(row.values[value])
-        spec = {"tenantClassName": fresh.name, **row.tenant}
-        wanted = await fresh.state(await fresh.become(spec))
+        wanted = await fresh.state(await fresh.join(row.tenant))
         # What a limit keeps depends on what was there; so such a class is changed from no limit and to none.
         for other in [ABSENT] if row.kept and value != ABSENT else _but(row, value):
             subject = self._arena.subject()
             await subject.write_class(row.values[other])
-            before = await subject.become({**spec, "tenantClassName": subject.name})
+            before = await subject.join(row.tenant)
             await subject.write_class(row.values[value])
             where = f"{row.leaf} of a class: from {other} to {value}"
             if row.kept and _is_stalled(wanted):
@@ -133,15 +131,16 @@ class _Singles:
         subject = self._arena.subject()
         if of_a_class:
             await subject.write_class({})
-        objects = await self._become(subject, row, value, **({"tenantClassName": subject.name} if of_a_class else {}))
+        objects = await self._become(subject, row, value, joining=of_a_class)
         state = await _state(row, subject, objects)
         await subject.clear()
         return state, frozenset(_renamed(key, subject.name) for key in objects)
 
-    async def _become(self, subject: Subject, row: Row, value: str, **more: Any) -> Objects:
+    async def _become(self, subject: Subject, row: Row, value: str, *, joining: bool = False) -> Objects:
         if row.offered:
             await subject.offer(_OFFERED)
-        return await subject.become({**({"deletionPolicy": None} if row.deleted else {}), **row.values[value], **more})
+        spec = {**({"deletionPolicy": None} if row.deleted else {}), **row.values[value]}
+        return await (subject.join(spec) if joining else subject.become(spec))
 
     async def _check_shown(self, row: Row, value: str, shown: State) -> None:
         if row.unseen or row.alike:

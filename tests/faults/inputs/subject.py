@@ -43,6 +43,19 @@ class Subject:
         """Make the spec this and nothing else, and return what has become of it; Invalid if it is refused."""
         return await self.settled(await self.write(spec))
 
+    async def join(self, spec: Mapping[str, Any]) -> Objects:
+        """Make the spec this in the TenantClass of the tenant's name, and return what the two have become."""
+        await self.write({**spec, "tenantClassName": self.name})
+
+        def joined() -> bool:
+            status = self.seen()[TENANTS.kind, "", self.name]["status"]
+            found = {each["type"]: each["status"] for each in status["conditions"]}
+            return bool(status["class"]["name"] == self.name and found["Reconciling"] == "False")
+
+        # The operator may hear of the Tenant before it hears of the class, and then says that there is none.
+        await eventually(joined, within=_WITHIN, what=f"the class of Tenant {self.name} is known")
+        return await self.read()
+
     async def reach(self, spec: Mapping[str, Any]) -> None:
         """Make the spec this and nothing else, and wait for the operator's judgement; Invalid if it is refused."""
         await self.judged(await self.write(spec))
