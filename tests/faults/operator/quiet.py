@@ -22,7 +22,7 @@ from tests.support.kube_request import Exchange
 
 __all__ = ["G1"]
 
-_SILENCE = 10.0
+_SILENCE = 8.0
 _ROUNDS = 3
 """Lists of Tenants that must have been made in a silence, for it to say anything."""
 _STILL = 3.0
