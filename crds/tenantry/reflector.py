@@ -104,8 +104,7 @@ class Reflector(Generic[T]):
                 if self._must_list or self._now() >= self._list_due:
                     await self._list()
                     backoff.reset()
-                if await self._watch():
-                    backoff.reset()
+                if await self._watch(backoff):
                     continue
                 pause = backoff.next()  # a watch that ends at once, over and over, must not become a hot loop
             except Gone as error:
@@ -221,10 +220,13 @@ class Reflector(Generic[T]):
             self._drop(key)
         self._seen = seen
 
-    async def _watch(self) -> bool:
-        """Follow one watch to its end; return whether it lasted or brought anything."""
+    async def _watch(self, backoff: Backoff) -> bool:
+        """Follow one watch to its end; return whether it lasted or brought anything.
+
+        Then it has worked, however it ended, and the next outage is not the last one going on.
+        """
         started = self._now()
-        events = 0
+        opened, events = math.inf, 0
         until_list = math.ceil(self._list_due - started)
         watch = self._kube.watch(
             self._resource,
@@ -234,13 +236,19 @@ class Reflector(Generic[T]):
             timeout_seconds=max(1, min(until_list, random.randint(300, 600))),  # noqa: S311 - spreads reconnects
             silence=self._timing.silence,
         )
-        async with watch as stream:
-            self._healthy()
-            async for event in stream:
-                events += 1
-                self._take(event["type"], event["object"])
+        try:
+            async with watch as stream:
+                opened = self._now()
                 self._healthy()
-        return events > 0 or self._now() - started > 1.0
+                async for event in stream:
+                    events += 1
+                    self._take(event["type"], event["object"])
+                    self._healthy()
+        finally:
+            worked = events > 0 or self._now() - opened > 1.0
+            if worked:
+                backoff.reset()
+        return worked
 
     def _take(self, kind: str, body: dict[str, Any]) -> None:
         version = _version(body)

@@ -244,7 +244,12 @@ async def test_an_annotation_that_stays_keeps_no_change_from_being_fetched(pushi
     async with another(world, "broken", plugin(source="postgres")):
         patch = {"spec": {"template": {"metadata": {"name": "broken-{{ .name }}{{ .nowhere }}"}}}}
         await world.kube.merge_patch(APPLICATION_SETS, "broken", patch, NAMESPACE)
-        assert not (await world.argocd.refresh("broken")).ok
+
+        async def broken() -> bool:
+            # A reconcile that began before the patch takes the annotation off once more.
+            return not (await world.argocd.refresh("broken")).ok
+
+        await eventually(broken, within=30, what="the controller fails with the template")
         values = set()
         for number in range(3):
             before = await world.metric("tenantry_getparams_requests_total", applicationset="broken", code="200")

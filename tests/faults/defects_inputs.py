@@ -1,29 +1,28 @@
 """Deliberate defects for the families of inputs, drift and strangers: each a mistake that would be easy to make."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tenantry import classes
+from tenantry import argocd, classes
 from tenantry_operator import plan_children, plan_namespaces, projects
 from tenantry_operator.actions import DeleteNamespace
 from tenantry_operator.children import namespace
 
 __all__ = [
     "believe_in_projects",
+    "forget_time_zones",
     "leave_labels",
-    "leave_what_is_not_wanted",
     "make_namespaces_anew",
     "take_a_missing_class_for_none",
     "trust_the_digest",
 ]
 
 
-def leave_what_is_not_wanted() -> None:
-    """Delete nothing inside a namespace that stands."""
-    plan: Any = plan_children
-    nothing: Callable[..., list[object]] = lambda *_: []  # noqa: E731
-    plan._unwanted = nothing
+def forget_time_zones() -> None:
+    """Leave a field of the spec without effect."""
+    window: Any = argocd.SyncWindow
+    whole = window.as_json
+    window.as_json = lambda self: {key: value for key, value in whole(self).items() if key != "timeZone"}
 
 
 def take_a_missing_class_for_none() -> None:

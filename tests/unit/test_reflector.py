@@ -369,6 +369,16 @@ async def test_a_watch_that_is_open_again_is_healthy_before_anything_happens(tmp
         await eventually(lambda: run.reflector.error is None, within=2, what="the open watch is healthy")
 
 
+async def test_a_watch_that_has_worked_is_tried_again_at_once_however_it_ends(tmp_path: Path) -> None:
+    timing = Timing(silence=5, relist=900, first_retry=0.02, last_retry=60)
+    async with following(tmp_path, timing=timing) as run:
+        run.api.on_list(page(version=5))
+        broken = b'{"type":"DELETED","object":{"meta'
+        run.api.on_watch(*[([], broken)] * 7, ([bookmark(9)], broken), ([event("ADDED", namespace("b", 10))], "hang"))
+        await eventually(lambda: len(run.api.queries) >= 9, within=10, what="the watch that brings something")
+        await eventually(lambda: run.names == ["b"], within=1, what="the next one")
+
+
 async def test_a_watch_that_ends_at_once_over_and_over_is_no_hot_loop(tmp_path: Path) -> None:
     timing = Timing(silence=5, relist=900, first_retry=0.2, last_retry=10)
     async with following(tmp_path, timing=timing) as run:

@@ -16,9 +16,11 @@ from tenantry.jsontext import dump_json
 from tenantry.model import Tenant
 from tenantry.reflector import Timing
 from tenantry.resources import TENANT_CLASSES, TENANTS
+from tenantry_operator.actions import RemoveFinalizer
 from tenantry_operator.caches import Caches
 from tenantry_operator.entry import Kept, entry_of, keep, recall
 from tenantry_operator.events import Recorder
+from tenantry_operator.live import Live
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan import Plan, refused_plan
 from tenantry_operator.queue import Lane, Queue
@@ -264,11 +266,35 @@ async def test_what_was_refused_of_one_version_is_not_held_against_the_next(
             cache.absorb({**mended, "status": plan_of(mended).status})
             raise Forbidden("no")
 
+        async def confirm(*_: object) -> None: ...
+
         monkeypatch.setattr(reconcile_module, "execute", refuse)
+        monkeypatch.setattr(Live, "confirm", confirm)
         async with background(cache.run()):
             api.on_list(page(stored("acme", 1), version=5))
             await eventually(lambda: reconciler.caches.has("acme"), within=5, what="the Tenant is known")
             await reconciler.reconcile("acme")
+
+
+async def test_a_finalizer_is_removed_once_although_the_tenant_is_still_to_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(tmp_path) as (api, kube):
+        reconciler = Reconciler(kube, Queue(), Recorder(kube, Metrics()))
+        (cache,) = (each for each in reconciler.caches.reflectors if each.kind == TENANTS.kind)
+        done: list[object] = []
+
+        async def note(_kube: object, _entry: object, action: object, _memory: object) -> None:
+            done.append(action)
+
+        monkeypatch.setattr(reconcile_module, "execute", note)
+        async with background(cache.run()):
+            going = stored("acme", 1, **EMPTY)
+            going["metadata"]["deletionTimestamp"] = NOW
+            api.on_list(page(going, version=5))
+            await eventually(lambda: reconciler.caches.has("acme"), within=5, what="the Tenant is known")
+            await reconciler.reconcile("acme")
+            assert done == [RemoveFinalizer()]
 
 
 def models_of(name: str) -> int:

@@ -257,7 +257,7 @@ ACKNOWLEDGEMENT = Family(
     name="D4b",
     title="holds that are acknowledged: once, twice, late, by many, by nobody, before a kill",
     open=_open,
-    sample=3,
+    sample=2,
     defect=Defect(
         "an acknowledgement counts again when the same tenants leave again",
         "tests.faults.generator.defects:follow_acknowledgements_for_ever",

@@ -62,7 +62,7 @@ class Life:
     async def begin(
         self, stage: Stage, argocd: ArgoCD, applications: Applications, stack: AsyncExitStack, place: str | None
     ) -> None:
-        """Start everything that is this case's own, and wait until each tenant has its Application."""
+        """Start everything that is this case's own."""
         mark, kube = self._mark, await stage.kube()
         self._kube = kube
         directory = stage.directory / mark
@@ -90,8 +90,6 @@ class Life:
         stack.push_async_callback(self._clean_up, applications)
         await argocd.apply_application_set(application_set(mark, self._schedule.kind))
         self._owed.owed = {*self._rows, *(["other"] if self._schedule.kind is Kind.PLAIN else [])}
-        await self._owed.becomes(within=_RECOVERY)
-        await self._counted()
 
     async def _clean_up(self, applications: Applications) -> None:
         names = applications.names(self._mark)
@@ -107,6 +105,8 @@ class Life:
         await judged(self._all(), self._owed.watch(), self._ask_all_the_time())
 
     async def _all(self) -> None:
+        await self._owed.becomes(within=_RECOVERY)
+        await self._counted()
         for episode, leaves in zip(self._schedule.episodes, self._schedule.leaves, strict=True):
             if leaves:
                 await self._one_leaves()

@@ -196,11 +196,11 @@ OUTAGES = Family(
     name="D6r",
     title="short outages of Postgres and of the API server while a client asks all the time",
     open=_open,
-    sample=2,
+    sample=1,
     defect=Defect(
         "what can't be read is served as if it listed nobody",
         "tests.faults.generator.defects:serve_only_what_can_be_read",
-        cases=("postgres-refused/0",),
+        cases=("postgres-refused/2",),
     ),
     drawn=True,
 )

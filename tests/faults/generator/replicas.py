@@ -22,7 +22,7 @@ from tests.support.eventually import eventually
 
 __all__ = ["REPLICAS"]
 
-_SEEDS = 5
+_SEEDS = 4
 _AS_SHIPPED = ("killed", "frozen", "cut-off", "silent")
 
 
@@ -241,7 +241,7 @@ REPLICAS = Family(
     name="E2g",
     title="two generators that are rolled, killed, frozen and cut off under load",
     open=_open,
-    sample=2,
+    sample=1,
     defect=Defect(
         "a replica has the Lease until a renewal says otherwise",
         "tests.faults.generator.defects_standing:believe_until_told",

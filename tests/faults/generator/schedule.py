@@ -7,7 +7,7 @@ from enum import StrEnum
 __all__ = ["Disaster", "End", "Episode", "Event", "Kind", "Schedule", "draw_schedule"]
 
 _FEWEST, _MOST = 10, 20
-_EPISODES = 2
+_MOST_EPISODES = 2
 
 
 class Kind(StrEnum):
@@ -74,7 +74,7 @@ class Schedule:
 def draw_schedule(chance: random.Random, fronts: tuple[str, ...]) -> Schedule:
     """Return a schedule."""
     kind = chance.choice(list(Kind))
-    episodes = tuple(_episode(chance, kind, fronts) for _ in range(_EPISODES))
+    episodes = tuple(_episode(chance, kind, fronts) for _ in range(chance.randint(1, _MOST_EPISODES)))
     leaves = tuple(chance.random() < 0.3 for _ in episodes)
     return Schedule(kind, chance.randint(_FEWEST, _MOST), episodes, leaves)
 

@@ -129,11 +129,12 @@ FAMILY = Family(
     name="A2",
     title="random sequences of 10 to 16 changes of a Tenant",
     open=_open,
-    sample=16,
+    sample=8,
     defect=Defect(
         text="a label that the spec no longer has stays on the namespace",
         place="tests.faults.defects_inputs:leave_labels",
-        tries=40,
+        # Those take labels off, and let the operator see them before.
+        cases=("seed-213", "seed-436", "seed-139", "seed-232", "seed-189", "seed-439"),
     ),
     drawn=True,
 )

@@ -24,7 +24,7 @@ Object = dict[str, Any]
 Objects = Mapping[Key, Mapping[str, Any]]
 
 _WITHIN = 60.0
-_WITHIN_SIGHT = 20.0
+_WITHIN_SIGHT = 30.0
 AFTERWARDS = "after its deletion, "
 """What the paths of what is left begin with."""
 
@@ -87,10 +87,16 @@ class Subject:
         await eventually(judged, within=_WITHIN, what=f"generation {generation} of Tenant {self.name} is judged")
 
     def seen(self) -> Objects:
-        """Return the Tenant, and all that carries its label, as the observer has them: a moment late, and free."""
+        """Return the Tenant, and all that carries its label, as the observer has them: a moment late, and free.
+
+        Without what is being deleted, for which Kubernetes takes its time.
+        """
+        there = self._observer.objects[self.name]
+        leaving = {key for key, body in there.items() if "deletionTimestamp" in body["metadata"]}
         return {
             key: body
-            for key, body in self._observer.objects[self.name].items()
+            for key, body in there.items()
+            if key not in leaving and (NAMESPACES.kind, "", key[1]) not in leaving
             if key[0] == TENANTS.kind or body["metadata"].get("labels", {}).get(TENANT_LABEL) == self.name
         }
 

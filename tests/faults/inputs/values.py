@@ -55,6 +55,7 @@ class Row:
     alike: bool = False
     offered: bool = False
     deleted: bool = False
+    heavy: bool = False
 
 
 @cache
@@ -114,7 +115,9 @@ def _row(leaf: Leaf, told: Mapping[str, Any]) -> Row:
     if len(values) + len(invalid) < _FEWEST:
         raise AssertionError(f"{leaf.path} has {len(values) + len(invalid)} values; {_FEWEST} are the fewest")
     default = next((name for name, value in texts.items() if value == told["default"]), "") if "default" in told else ""
-    flags = {key: told[key] for key in ("unseen", "fixed", "kept", "alike", "offered", "deleted") if key in told}
+    flags = {
+        key: told[key] for key in ("unseen", "fixed", "kept", "alike", "offered", "deleted", "heavy") if key in told
+    }
     return Row(leaf.path, around, values, invalid, default, _expand(told.get("tenant", {})), **flags)
 
 

@@ -7,131 +7,40 @@ What others have put on the same objects, and their own objects, must stay as th
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from tenantry.errors import Forbidden, Invalid
-from tenantry.names import DIGEST_ANNOTATION, FINALIZER
+from tenantry.names import FINALIZER
 from tenantry.resources import (
     APP_PROJECTS,
-    CONFIG_MAPS,
     NAMESPACES,
-    NETWORK_POLICIES,
-    ROLE_BINDINGS,
-    SERVICE_ACCOUNTS,
     TENANTS,
-    Resource,
 )
 from tests.faults.family import Broken, Defect, Family
 from tests.faults.inputs.arena import Arena, arena
-from tests.faults.inputs.subject import Objects, Subject, merge_patch, state_of
-from tests.faults.operator.canonical import State, differences, renamed
+from tests.faults.inputs.subject import Objects, Subject, merge_patch
+from tests.faults.operator.canonical import differences, renamed
+from tests.faults.operator.furnished import (
+    SOMEBODY,
+    THEIRS,
+    Furnished,
+    called_of,
+    exact_state,
+    foreign_versions,
+    furnish,
+)
 from tests.faults.operator.handiwork import altered, owned_paths, removed, spelled
 from tests.faults.operator.observer import KINDS, Key
 from tests.faults.stage import Stage
 from tests.support.eventually import eventually
 
-__all__ = ["EVERYTHING", "FAMILY", "Furnished"]
+__all__ = ["FAMILY"]
 
-EVERYTHING: dict[str, Any] = {
-    "tenantClassName": "faults-red",
-    "displayName": "All",
-    "namespaces": {
-        "items": [{"name": "a", "labels": {"team": "one"}, "annotations": {"note": "one"}}],
-        "metadata": {"labels": {"tier": "gold"}},
-        "podSecurity": {"enforce": "baseline", "warn": "restricted"},
-    },
-    "owners": [{"kind": "User", "name": "jane", "role": "owner"}, {"kind": "Group", "name": "team", "role": "viewer"}],
-    "resourceQuotas": {"hard": {"pods": 20, "requests.cpu": "1500m"}},
-    "limitRanges": {"items": [{"name": "small", "limits": [{"type": "Container", "default": {"cpu": "500m"}}]}]},
-    "networkPolicies": {
-        "isolation": "Tenant",
-        "items": [
-            {
-                "name": "web",
-                "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"ports": [{"port": 80}]}]},
-            }
-        ],
-    },
-    "additionalRoleBindings": [
-        {"name": "ci", "clusterRoleName": "edit", "subjects": [{"kind": "User", "name": "robot"}]}
-    ],
-    "argocd": {
-        "enabled": True,
-        "impersonation": True,
-        "project": {
-            "sourceRepos": ["https://git.example.com/NAME"],
-            "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
-            "syncWindows": [{"kind": "allow", "schedule": "0 8 * * *", "duration": "8h", "applications": ["*"]}],
-        },
-    },
-}
-_SOMEBODY = "somebody"
-_THEIRS = "theirs"
 _RESOURCES = {resource.kind: resource for resource in KINDS}
 _CLAIMED = (NAMESPACES.kind, APP_PROJECTS.kind)
 """Kinds of which one without any mark of ours is somebody else's."""
 _WITHIN = 10.0
 _TENANTS = 8
-_FOREIGN: tuple[tuple[Resource, dict[str, Any]], ...] = (
-    (CONFIG_MAPS, {"data": {"key": "value"}}),
-    (NETWORK_POLICIES, {"spec": {"podSelector": {"matchLabels": {"app": "theirs"}}}}),
-    (SERVICE_ACCOUNTS, {}),
-    (
-        ROLE_BINDINGS,
-        {
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "guest"}],
-        },
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Furnished:
-    """A Tenant with everything, on whose objects others have marks, and with their own objects beside them."""
-
-    subject: Subject
-    objects: Objects
-    state: State
-    foreign: Mapping[str, str]
-    """The resourceVersions of others' objects."""
-
-
-async def furnish(parts: Arena) -> Furnished:
-    """Make such a Tenant."""
-    subject = parts.subject()
-    objects = await subject.become(EVERYTHING)
-    for kind, namespace, name in objects:
-        marks = {"metadata": {"labels": {_THEIRS: "kept"}, "annotations": {_THEIRS: "kept"}}}
-        if kind != TENANTS.kind:
-            await parts.kube.merge_patch(_RESOURCES[kind], name, marks, namespace or None, field_manager=_SOMEBODY)
-    for resource, body in _FOREIGN:
-        await parts.kube.create(resource, {"metadata": {"name": _THEIRS}, **body}, f"{subject.name}-a")
-    objects = await subject.read()
-    return Furnished(subject, objects, _state(objects, subject), await foreign_versions(parts, subject))
-
-
-def _state(objects: Objects, subject: Subject) -> State:
-    more: dict[str, Any] = {}
-    for key, body in objects.items():
-        called = _called(key, subject)
-        more[f"digest of {called}"] = body["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION)
-        more[f"{called} is leaving"] = "deletionTimestamp" in body["metadata"]
-        if key[0] == TENANTS.kind:
-            status = body.get("status", {})
-            of_all = [status, *status.get("conditions", ())]
-            more["observed generations"] = [each.get("observedGeneration") for each in of_all]
-    return {**state_of(objects, subject.name), **more}
-
-
-async def foreign_versions(parts: Arena, subject: Subject) -> Mapping[str, str]:
-    """Return the resourceVersion of each object that others have in the tenant's namespace."""
-    found = {}
-    for resource, _ in _FOREIGN:
-        body = await parts.kube.get(resource, _THEIRS, f"{subject.name}-a")
-        found[resource.kind] = str(body["metadata"]["resourceVersion"])
-    return found
 
 
 class _Drifts:
@@ -156,12 +65,12 @@ class _Drifts:
         subject = furnished.subject
         where, _, how = name.rpartition("/")
         kind, called, path = where.split("/", 2)
-        key = next(each for each in furnished.objects if _called(each, subject) == f"{kind}/{called}")
+        key = next(each for each in furnished.objects if called_of(each, subject) == f"{kind}/{called}")
         since = subject.now()
         if not await self._change(furnished.objects[key], key, path, how):
             return  # nobody can change it
         await self._repaired(furnished, gone={key} if how == "deleted" else set())
-        going = {_called(each, subject) for each in subject.lost(since)}
+        going = {called_of(each, subject) for each in subject.lost(since)}
         if how != "deleted" and going:
             raise Broken(f"to repair {where} there was deleted: {going}")
         if how != "deleted" and await foreign_versions(self._arena, subject) != furnished.foreign:
@@ -179,7 +88,7 @@ class _Drifts:
             status = "status" if path.startswith("status") else None
             try:
                 written = await kube.merge_patch(
-                    resource, name, patch, namespace or None, subresource=status, field_manager=_SOMEBODY
+                    resource, name, patch, namespace or None, subresource=status, field_manager=SOMEBODY
                 )
             except (Invalid, Forbidden):
                 continue
@@ -199,7 +108,7 @@ class _Drifts:
         async def as_before() -> bool:
             nonlocal found
             objects = await subject.read()
-            found = {**_state(objects, subject)}
+            found = {**exact_state(objects, subject)}
             return found == wanted and all(_uid(objects, key) != _uid(furnished.objects, key) for key in gone)
 
         try:
@@ -220,7 +129,7 @@ class _Drifts:
 def _names(furnished: Furnished) -> list[str]:
     subject, names = furnished.subject, []
     for key, body in sorted(furnished.objects.items()):
-        called = _called(key, subject)
+        called = called_of(key, subject)
         if key[0] == TENANTS.kind:
             names.append(f"{called}/metadata.finalizers/removed")
             names += [f"{called}/status.{field}/{how}" for field in body["status"] for how in ("removed", "changed")]
@@ -237,7 +146,7 @@ def _hand_made(body: Mapping[str, Any], path: str, how: str) -> list[dict[str, A
     metadata = dict(body["metadata"])
     if how == "stripped":
         for field in ("labels",) if path == "labels" else ("labels", "annotations"):
-            metadata[field] = {_THEIRS: "kept"}
+            metadata[field] = {THEIRS: "kept"}
         return [{**body, "metadata": metadata}]
     if path == "metadata.finalizers":
         metadata["finalizers"] = [each for each in metadata["finalizers"] if each != FINALIZER]
@@ -251,17 +160,12 @@ def _hand_made(body: Mapping[str, Any], path: str, how: str) -> list[dict[str, A
     return [removed(body, steps)] if how == "removed" else list(altered(body, steps))
 
 
-def _called(key: Key, subject: Subject) -> str:
-    kind, _, name = key
-    return f"{kind}/{renamed(name, subject.name)}"
-
-
 def _uid(objects: Objects, key: Key) -> str:
     return str(objects[key]["metadata"]["uid"])
 
 
 def _is_mark(path: str) -> bool:
-    return path.endswith((f"labels.{_THEIRS}", f"annotations.{_THEIRS}"))
+    return path.endswith((f"labels.{THEIRS}", f"annotations.{THEIRS}"))
 
 
 def _is_of(path: str, key: Key, subject: Subject) -> bool:
