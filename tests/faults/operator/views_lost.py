@@ -27,8 +27,6 @@ __all__ = ["U1", "U2"]
 
 _WITHIN = 20.0
 """Seconds for a whole workload on an operator that many others use as well: some six undisturbed, and two lists."""
-_ALONE = 10.0
-"""The same on one that nobody else uses."""
 _ANY = "*"
 """A namespace of the tenant's, whichever: what is lost of one is lost of all, which are alike."""
 
@@ -159,18 +157,19 @@ def _for_good(references: Mapping[str, Reference]) -> dict[str, Lost]:
 
 @contextlib.asynccontextmanager
 async def _open(
-    losses: Callable[[Mapping[str, Reference]], dict[str, Lost]], stage: Stage, defect: Defect | None
+    losses: Callable[[Mapping[str, Reference]], dict[str, Lost]], alone: float, stage: Stage, defect: Defect | None
 ) -> AsyncIterator[Trials]:
+    """Open a family; with its defect, a case has an operator to itself and `alone` seconds."""
     async with opened(stage, defect, pace=RESTLESS) as world:
         await following(world)
-        yield LostEvents(world, losses(world.references), within=_WITHIN if defect is None else _ALONE)
+        yield LostEvents(world, losses(world.references), within=_WITHIN if defect is None else alone)
 
 
 U1 = Family(
     name="U1",
     title="an event never comes, or of several only the last",
-    open=partial(_open, _once),
-    sample=8,
+    open=partial(_open, _once, 5.0),
+    sample=6,
     defect=Defect(
         text="nothing is listed a second time",
         place="tests.faults.operator.defects_views:lists_once",
@@ -181,8 +180,8 @@ U1 = Family(
 U2 = Family(
     name="U2",
     title="the word that an object is gone never comes",
-    open=partial(_open, _for_good),
-    sample=6,
+    open=partial(_open, _for_good, 9.0),
+    sample=4,
     defect=Defect(
         text="what a list lacks is kept",
         place="tests.faults.operator.defects_views:keeps_what_lists_lack",

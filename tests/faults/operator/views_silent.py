@@ -26,6 +26,7 @@ from tests.faults.operator.travel import CACHED, following
 from tests.faults.operator.workloads import WORKLOADS
 from tests.faults.operator.world import World, opened, running
 from tests.faults.stage import Stage
+from tests.support.eventually import eventually
 from tests.support.kube_views import Deaf, View
 
 __all__ = ["U3"]
@@ -95,7 +96,7 @@ class SilentStreams:
                     await workload.then(hand)
                 else:
                     await _delete(hand, _DELETED.values() if stream == "all" else [_DELETED[stream]])
-                await hand.until(lambda: not lacking(), "the end state is there")
+                await eventually(lambda: not lacking(), within=2 * _REAL, what=f"{stream}: the end state is there")
         except TimeoutError:
             what = f"{stream} fell silent {silence:g} s and {self._afterwards:g} s ago, and the end state is not there"
             raise world.judge(hand, workload).broken(what, *lacking()) from None

@@ -1,8 +1,8 @@
 """T2, split views: each kind comes from another replica of the API server, each of them behind by something else.
 
 `start-N`: the operator is started while each kind is as it was at some revision of a trace, or as it is; then they
-catch up one by one. `lag-N`: it is started anew in the middle of several workloads; lists are of the present, and each
-watch brings its events in gusts of its own.
+catch up one by one. `namespaces/NN`: only these are behind, at the NNth revision of a story. `lag-N`: it is started
+anew in the middle of several workloads; lists are of the present, and each watch brings its events in gusts of its own.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ __all__ = ["T2"]
 
 _LAGS = 10
 _STARTS = 30
+_STORY = "let-go-and-adopted"
+_BEHIND = [f"namespaces/{number:02d}" for number in range(1, 25)]
 _PRESENT = 0.3
 _PAUSE = 0.3
 _WORKLOADS = 6
@@ -42,13 +44,29 @@ class SplitViews:
         self._traveller = traveller
         self.names = [f"lag-{seed}" for seed in range(1, _LAGS + 1)]
         self.names += [f"start-{seed}" for seed in range(1, _STARTS + 1)]
+        self.names += _BEHIND
 
     async def run(self, name: str) -> None:
         """Split the operator's view as the seed says."""
         rng = random.Random(f"T2 {name}")  # noqa: S311
-        await (self._lag(rng) if name.startswith("lag") else self._start(rng, name))
+        if name in _BEHIND:
+            await self._behind(name)
+        else:
+            await (self._lag(rng) if name.startswith("lag") else self._start(rng))
 
-    async def _start(self, rng: random.Random, name: str) -> None:
+    async def _behind(self, name: str) -> None:
+        trace = await self._traveller.trace()
+        kind, _, number = name.partition("/")
+        revisions = trace.revisions[_STORY]
+        view = Frozen(revisions[min(int(number), len(revisions)) - 1])
+
+        async def release() -> None:
+            view.release()
+
+        where = f"started with {kind} at revision {number} of {_STORY}, and all else at present"
+        await self._traveller.go(trace, Split({kind: view}), release, where)
+
+    async def _start(self, rng: random.Random) -> None:
         trace = await self._traveller.trace()
         revisions = sorted({each for story in trace.revisions.values() for each in story})
         behind = [kind for kind in CACHED if rng.random() > _PRESENT]
@@ -103,7 +121,7 @@ class SplitViews:
 @contextlib.asynccontextmanager
 async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[Trials]:
     async with opened(stage, defect, pace=PROMPT) as world:
-        traveller = Traveller(world, STORIES if defect is None else named("recreated", "namespace-lost"))
+        traveller = Traveller(world, STORIES if defect is None else named(_STORY))
         yield SplitViews(world, traveller)
         await traveller.clear()
 
@@ -112,11 +130,11 @@ T2 = Family(
     name="T2",
     title="each kind from another replica, all of them behind by something else",
     open=_open,
-    sample=2,
+    sample=1,
     defect=Defect(
         text="what is in a namespace is deleted without a look at whether that is still the tenant's",
         place="tests.faults.operator.defects_views:trusts_namespaces",
-        cases=[f"start-{seed}" for seed in range(1, 21)],
+        cases=_BEHIND[4:],
     ),
     drawn=True,
 )
