@@ -40,6 +40,8 @@ _BODIES = 120
 _SUCCESSES = 0.25
 """At least this share of the answers is a success, or the rest would say little."""
 _PATIENCE = 30.0
+_SETTLES = 45.0
+"""Seconds: after so much trouble a Reflector may pause for 30 before it tries again."""
 _SETS = ("web", "jobs", "reports")
 _ROWS = {f"{name}_{number}": ("active", "trial", "")[number % 3] for number in range(8) for name in ("ada", "Bo", "cy")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
@@ -109,7 +111,7 @@ class _Batches:
                     task.cancel()
         if seen[200] < _SUCCESSES * seen.total():
             raise AssertionError(f"only {seen[200]} of {seen.total()} answers are a success: {seen}\n  {trace}")
-        await eventually(self._healthy, within=_PATIENCE, what="every source is read, and nothing is held")
+        await eventually(self._healthy, within=_SETTLES, what="every source is read, and nothing is held")
 
     async def _healthy(self) -> bool:
         up = [await metric(self._generator, "tenantry_source_up", source=each) for each in ("postgres", "cluster")]

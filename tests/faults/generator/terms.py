@@ -13,7 +13,7 @@ from tenantry.resources import LEASES
 from tests.faults.family import Broken
 from tests.faults.generator.client import Trace
 
-__all__ = ["Act", "Terms"]
+__all__ = ["Act", "Terms", "turns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class Terms:
 
     async def check(self, acts: Sequence[Act], trace: Trace) -> int:
         """Return how often the turn went to the other one. Broken: more often than the Lease changed hands."""
-        turns = _turns(acts)
+        found = turns(acts)
         changes = await self._transitions() - self._before
-        if len(turns) - 1 > changes:
-            shown = "\n  ".join(f"{each.who} {each.what} ({each.earliest:.3f} to {each.latest:.3f})" for each in turns)
+        if len(found) - 1 > changes:
+            shown = "\n  ".join(f"{each.who} {each.what} ({each.earliest:.3f} to {each.latest:.3f})" for each in found)
             raise Broken(
-                f"two acted by turns: the turn went {len(turns) - 1} times to the other one and the Lease {self._name} "
+                f"two acted by turns: the turn went {len(found) - 1} times to the other one and the Lease {self._name} "
                 f"changed hands {changes} times:\n  {shown}\nwhat led there:\n  {trace}"
             )
-        return len(turns) - 1
+        return len(found) - 1
 
     async def _transitions(self) -> int:
         try:
@@ -59,10 +59,10 @@ class Terms:
         return int(body["spec"].get("leaseTransitions", 0))
 
 
-def _turns(acts: Sequence[Act]) -> list[Act]:
+def turns(acts: Sequence[Act]) -> list[Act]:
     """Return the longest row of acts, each of another one than the one before and certainly later than that."""
-    turns: list[Act] = []
+    found: list[Act] = []
     for act in sorted(acts, key=lambda each: each.latest):
-        if not turns or (act.who != turns[-1].who and act.earliest > turns[-1].latest):
-            turns.append(act)
-    return turns
+        if not found or (act.who != found[-1].who and act.earliest > found[-1].latest):
+            found.append(act)
+    return found
