@@ -188,10 +188,12 @@ class Answers:
         if not self._directory.settled:
             return  # shown with whatever is held, of whichever selector
         current = None if found is None else self._ids(applicationset, found[1])
+        # What its other generators see, too: what leaves that before they ask has to pass the guard.
+        together = {**({} if found is None or current is None else self._all(applicationset, found[1])), **wanted}
 
         def change(membership: Membership, now: float) -> Membership:
             kept = _room(membership, applicationset, current)
-            for key, (parameters, query, selector) in wanted.items():
+            for key, (parameters, query, selector) in together.items():
                 if key not in kept:
                     rows = membership.merged.rows
                     kept[key] = make_view(
@@ -209,13 +211,25 @@ class Answers:
         """Return the ids of all views that the ApplicationSet can ask for; None when some can't be told beforehand."""
         if any(use.parameters is None for use in uses) or not _one_token(uses):
             return None
-        asked = [use for use in uses if self._key(use) is not None]
-        return frozenset(view_id(applicationset, self._parse(use.parameters or {}), use.selector) for use in asked)
+        return frozenset(self._all(applicationset, uses))
+
+    def _all(
+        self, applicationset: str, uses: Sequence[Use]
+    ) -> dict[str, tuple[Mapping[str, Any], Query, Selector | None]]:
+        """Return by its id what each view is made of that these generators ask for, none of them templated."""
+        found = {}
+        for use in uses:
+            if use.parameters is not None and self._key(use) is not None:
+                query = self._parse(use.parameters)
+                found[view_id(applicationset, query, use.selector)] = use.parameters, query, use.selector
+        return found
 
     def _check(self, applicationset: str, query: Query, found: tuple[ApplicationSet, Sequence[Use]] | None) -> None:
         """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
         membership, strict = self._publisher.membership, self._unsure(query)
         known = any(view.applicationset == applicationset for view in membership.views.values())
+        if self._directory.behind and not known:
+            raise NotReady("the ApplicationSets can't be read at present; so it is not known what this would delete")
         if found is None:
             if not self._directory.settled and (strict or not self._views(applicationset, query, {}, sure=False)):
                 raise NotReady("the ApplicationSets have not been read yet; so it is not known what this would delete")

@@ -63,6 +63,12 @@ class ApplicationSets:
         return self._sets.synced.is_set() or isinstance(self._sets.error, Forbidden | NotFound)
 
     @property
+    def behind(self) -> bool:
+        """Whether they were listed and can't be read at present, so that new ones may be missing and others be old."""
+        error = self._sets.error
+        return self._sets.synced.is_set() and error is not None and not isinstance(error, Forbidden | NotFound)
+
+    @property
     def synced(self) -> bool:
         """Whether it is known which there are, and which of them ask here as far as this may be known."""
         return self._sets.synced.is_set() and (self._maps.synced.is_set() or isinstance(self._maps.error, Forbidden))

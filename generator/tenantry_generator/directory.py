@@ -15,6 +15,10 @@ class Directory(Protocol):
     def settled(self) -> bool:
         """Whether it is known by now which there are, or known that it can't be."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether what is known of them may be old, since they can't be read at present."""
+
     def names(self) -> Collection[str]:
         """Return the names of those that are known to ask here."""
 
@@ -26,6 +30,7 @@ class Nobody:
     """A Directory where ApplicationSets can't be read."""
 
     settled = True
+    behind = False
 
     def names(self) -> Collection[str]:
         """Return none."""

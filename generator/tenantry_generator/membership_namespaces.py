@@ -30,12 +30,13 @@ def follow_clusters(
     *,
     fresh: Collection[str],
     sure: Collection[str],
+    doubted: Mapping[str, Mapping[str, str]] | None = None,
     now: float,
 ) -> Membership:
     """Return the state after the last complete reads of clusters; those in `fresh` have not been taken in before.
 
     What is held is looked at each time: its tenant may have left, or somebody has agreed. That is followed only in
-    clusters of which it is sure how they are now.
+    clusters of which it is sure how they are now. `doubted`: by cluster, why what it lacks may not have left.
     """
     pending = waiting(membership)
     after: dict[str, Namespaces] = {}
@@ -45,7 +46,9 @@ def follow_clusters(
         after[key] = each
         if cluster in reads and (cluster in fresh or each.holds):
             agreed = pending.intersection(hold.hash for hold in each.holds) if cluster in sure else frozenset[str]()
-            after[key] = follow(each, reads[cluster], tenants=membership.merged.rows, agreed=agreed, now=now)
+            doubts = (doubted or {}).get(cluster)
+            tenants = membership.merged.rows
+            after[key] = follow(each, reads[cluster], tenants=tenants, agreed=agreed, doubted=doubts, now=now)
             used |= agreed
     if all(after[key] is each for key, each in membership.namespaces.items()):
         return membership

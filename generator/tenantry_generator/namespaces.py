@@ -71,11 +71,13 @@ def follow(
     *,
     tenants: Mapping[str, Row],
     agreed: frozenset[str] = frozenset(),
+    doubted: Mapping[str, str] | None = None,
     now: float,
 ) -> Namespaces:
     """Return the set after a complete read of its cluster: `before` itself if that changed nothing.
 
     One that has another tenant now has left its tenant, but is in the answer once. `agreed`: hashes of holds to let go.
+    `doubted`: why namespaces that are missing may not have left, by name.
     """
     found = _matching(before.expansion, read)
     present = _shown(found, tenants)
@@ -92,6 +94,7 @@ def follow(
         remaining=len(present.keys() - missing),
         room=Room(before.ledger.room(share=SHARE, now=now)),
         now=now,
+        doubted=doubted,
     )
     rows = before.rows.replaced({**found, **{name: before.rows[name] for name in verdict.held}})
     if verdict.holds == before.holds and rows == before.rows:

@@ -295,6 +295,7 @@ class Publisher:
             {name: feed.read.rows for name, feed in clusters.items() if feed.read is not None},
             fresh={name for name, feed in clusters.items() if feed in taken},
             sure={name for name, feed in clusters.items() if feed.up},
+            doubted={name: feed.read.doubted for name, feed in clusters.items() if feed.read is not None},
             now=now,
         )
         if membership is not self.membership:

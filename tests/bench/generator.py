@@ -69,6 +69,7 @@ class _Plain:
     """A Directory in which every ApplicationSet is one plugin generator without a selector, and owns nothing."""
 
     settled = True
+    behind = False
 
     def names(self) -> list[str]:
         """Return none: nobody looks."""

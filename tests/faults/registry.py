@@ -17,6 +17,7 @@ from tests.faults.operator.views_lost import U1, U2
 from tests.faults.operator.views_silent import U3
 from tests.faults.operator.views_split import T2
 from tests.faults.operator.views_time import T1
+from tests.faults.virtual import churn, outages, schedules, soak, starts
 
 __all__ = ["FAMILIES"]
 
@@ -37,6 +38,11 @@ FAMILIES: tuple[Family, ...] = (
     monkey.FAMILY,
     unserved.FAMILY,
     G1,
+    soak.SOAK,
+    schedules.SCHEDULES,
+    churn.CHURN,
+    starts.STARTS,
+    outages.OUTAGES,
     ANSWERS,
     GUARD,
     ACKNOWLEDGEMENT,

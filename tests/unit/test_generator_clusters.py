@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 import pytest
 
+from tenantry import reflector
 from tenantry.errors import Forbidden, KubeError, Unavailable
 from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, Resource
@@ -162,6 +163,25 @@ async def test_departures_that_follow_each_other_are_one_and_what_returns_meanwh
         own.put("new", "a")
         await eventually(lambda: 4 in seen, within=5, what="three have left")
         assert set(seen) <= {6, 7, 4}, seen
+
+
+async def test_what_a_restored_api_server_lacks_is_doubted_also_when_it_was_restored_before_a_takeover(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reflector, "_CERTAIN", 1)
+    own = ToldCluster()
+    for number in range(3):
+        own.put(f"n{number}", "a")
+    async with following(own) as clusters:
+        await sees_first(clusters, {"a": [("n0", True), ("n1", True), ("n2", True)]})
+        del own.namespaces["n2"]
+        own.version = 50
+        feed = clusters.feeds["in-cluster"]
+        feed.start_over()
+        await eventually(lambda: feed.complete, within=5, what="it is read anew")
+        await sees(clusters, {"a": [("n0", True), ("n1", True)]})
+        assert feed.read is not None
+        assert feed.read.doubted.keys() == {"n2"}
 
 
 async def test_a_system_namespace_is_nobody_s() -> None:

@@ -117,11 +117,11 @@ def test_what_a_server_lacks_that_went_back_in_time_is_doubted_until_it_returns(
     state = settle(settle(None, at(900, "abc", 1)), at(None, "ab", 2))
     assert (set(state.absent), state.doubted) == ({"c"}, {}), "a read that doesn't tell proves nothing"
     state = settle(state, at(800, "a", 3))
-    assert set(state.doubted) == {"b"}, "c was missed before"
+    assert set(state.doubted) == {"b", "c"}, "c was missed before, and only this server confirms it"
     state = settle(state, at(810, "a", 4))
-    assert (set(state.rows), set(state.doubted)) == ({"a"}, {"b"}), "it is told for as long as it is missing"
-    assert settle(state, at(820, "ab", 5)).doubted == {}
-    assert settle(state, at(809, "", 5)).doubted.keys() == {"a", "b"}
+    assert (set(state.rows), set(state.doubted)) == ({"a"}, {"b", "c"}), "it is told for as long as it is missing"
+    assert settle(state, at(820, "abc", 5)).doubted == {}
+    assert settle(state, at(809, "", 5)).doubted.keys() == {"a", "b", "c"}
 
 
 def test_a_read_without_absences_is_published_as_it_is() -> None:

@@ -74,6 +74,15 @@ def test_two_may_leave_a_cluster_and_more_are_held_together_as_they_were() -> No
     assert only(state).rows["n19"].labels == {"stage": "prod"}
 
 
+def test_one_that_a_restored_api_server_lacks_is_held() -> None:
+    read = places(20)
+    del read["n00"]
+    doubted = {"far": {"n00": "the API server was restored"}}
+    state = follow_clusters(asked(places(20)), {"far": read}, fresh={"far"}, sure={"far"}, doubted=doubted, now=60)
+    assert shown(state).keys() == places(20).keys()
+    assert [(hold.names, hold.why) for hold in holds(state)] == [(frozenset({"n00"}), "the API server was restored")]
+
+
 def test_a_read_that_changes_nothing_is_the_same_state() -> None:
     state = asked(places(5))
     assert after(state, places(5)) is state

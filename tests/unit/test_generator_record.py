@@ -70,6 +70,7 @@ class Owners:
     def __init__(self) -> None:
         self.sets: dict[str, ApplicationSet] = {}
         self.settled = True
+        self.behind = False
 
     def own(self, name: str, count: int, *uses: Use, plain: bool = True) -> None:
         self.sets[name] = ApplicationSet(name, "uid", count, uses or (Use("tenantry", {}, None),), plain)
@@ -378,6 +379,34 @@ async def test_an_acknowledgement_while_the_source_is_away_is_followed_when_it_i
         service.database.problem = None
         service.rows(6)
         await service.answers_with(6)
+
+
+async def test_a_first_contact_waits_until_the_applicationsets_can_be_read_again(store: Memory, owners: Owners) -> None:
+    async with running(store, owners) as service:
+        service.rows(3)
+        owners.own("apps", 3)
+        await service.answers_with(3)
+        owners.own("new", 3)
+        owners.behind = True
+        status, message = await service.ask("new")
+        assert (status, "can't be read at present" in message) == (503, True)
+        assert (await service.ask("unheard-of"))[0] == 503
+        await service.answers_with(3)
+        owners.behind = False
+        await service.answers_with(3, name="new")
+
+
+async def test_the_first_answer_makes_known_what_every_generator_of_the_applicationset_sees(
+    store: Memory, owners: Owners
+) -> None:
+    plain = [Use("tenantry", {"status": status}, None) for status in ("active", "trial")]
+    async with running(store, owners) as service:
+        service.rows(10)
+        owners.own("apps", 10, *plain)
+        await service.answers_with(0, status="trial")
+        service.rows(10, status="suspended")
+        await service.answers_with(10, status="active")
+        assert len(service.holds()) == 1
 
 
 @pytest.mark.parametrize(("owned", "status"), [(0, 200), (10, 200), (12, 200), (13, 503)])

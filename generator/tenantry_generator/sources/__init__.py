@@ -6,10 +6,13 @@ from typing import Generic, Protocol, TypeVar
 
 from tenantry_generator.blockmap import BlockMap
 
-__all__ = ["Read", "Source", "kept"]
+__all__ = ["RESTORED", "Read", "Source", "kept"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+RESTORED = "the API server was restored from a backup that lacks it"
+"""Why what an API server lacks may not have left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from tenantry.render import CLUSTER, ClusterRow, render_tenant, schema_keys
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.telemetry import get_logger
 from tenantry_generator.blockmap import BlockMap
-from tenantry_generator.sources import Read
+from tenantry_generator.sources import RESTORED, Read
 
 __all__ = ["ClusterSource"]
 
@@ -38,8 +38,6 @@ snapshots. The first one after a silence does not wait.
 _BURST = 0.4
 """Seconds after a departure in which another one joins it; what else changes is published meanwhile."""
 _LONGEST_BURST = 2.0
-
-_RESTORED = "the API server was restored from a backup that lacks it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ class ClusterSource:
         return asyncio.get_running_loop().time()
 
     def _tenants_restored(self, missing: frozenset[Key]) -> None:
-        self._doubted.update((name, _RESTORED) for _, name in missing)
+        self._doubted.update((name, RESTORED) for _, name in missing)
 
     def _tenant_changed(self, key: Key, before: object, after: object) -> None:
         self._dirty.add(key[1])

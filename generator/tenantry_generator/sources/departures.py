@@ -104,8 +104,9 @@ def settle(state: State | None, reading: Reading) -> State:
     read = state.rows.replaced(reading.rows)
     quarantined = dict(reading.quarantined)
     absent = {}
-    lacking = (replaced_keys(state.rows, read) | state.quarantined.keys()) - quarantined.keys()
-    for name in [name for name in lacking if name not in read]:
+    changed = (replaced_keys(state.rows, read) | state.quarantined.keys()) - quarantined.keys()
+    lacking = [name for name in changed if name not in read]
+    for name in lacking:
         first = state.absent.get(name, Absence(reading.ended, reading.connection))
         if first.connection == reading.connection or reading.started < first.at + APART:
             absent[name] = first
@@ -116,7 +117,8 @@ def settle(state: State | None, reading: Reading) -> State:
     known = replace(reading.identity, system=reading.identity.system or state.identity.system)
     doubted = {name: why for name, why in state.doubted.items() if name not in reading.rows}
     if state.position is not None and reading.position is not None and reading.position < state.position:
-        doubted.update(dict.fromkeys(absent, _WENT_BACK))
+        # Also whom an earlier read lacked: to confirm that, a server has to be as far as the one that was read then.
+        doubted.update(dict.fromkeys(lacking, _WENT_BACK))
     position = state.position if reading.position is None else reading.position
     return State(known, rows, absent, quarantined, doubted, position)
 

@@ -16,7 +16,7 @@ from tenantry.names import TENANT_LABEL, is_system_namespace
 from tenantry.reflector import Key, Reflector
 from tenantry.resources import NAMESPACES
 from tenantry_generator.expand import Place
-from tenantry_generator.sources import Read
+from tenantry_generator.sources import RESTORED, Read
 
 __all__ = ["NamespaceSource"]
 
@@ -36,7 +36,12 @@ class NamespaceSource:
 
     def __init__(self, *, operated: bool) -> None:
         self._operated = operated
+        self._kube: Kube | None = None
         self._reflector: Reflector[Place] | None = None
+        self._places: dict[str, Place] = {}
+        self._leaving: dict[str, float] = {}
+        self._doubted: dict[str, str] = {}
+        self._changed = asyncio.Event()
 
     @property
     def problem(self) -> str | None:
@@ -53,37 +58,57 @@ class NamespaceSource:
         return self._reflector.last_activity
 
     async def follow(self, kube: Kube, publish: Callable[[Read[Place]], None]) -> None:
-        """Publish the namespaces by name whenever they change, for ever, once they have been listed completely."""
-        places: dict[str, Place] = {}
-        leaving: dict[str, float] = {}
-        changed = asyncio.Event()
+        """Publish the namespaces by name whenever they change, for ever, once they have been listed completely.
+
+        Called again with the same client, it remembers how new they were, and so a restored API server is noticed.
+        """
+        reflector = self._reflector
+        if reflector is None or kube is not self._kube:
+            reflector = self._begin(kube)
+        else:
+            reflector.start_over()
         clock = asyncio.get_running_loop().time
-
-        def take(key: Key, before: Place | None, after: Place | None) -> None:
-            if after is not None and after.tenant:
-                places[after.name] = after
-                leaving.pop(after.name, None)
-            elif key[1] in places:
-                leaving.setdefault(key[1], clock())
-            changed.set()
-
-        reflector = self._reflector = Reflector(
-            kube, NAMESPACES, transform=self._observe, on_change=take, label_selector=TENANT_LABEL
-        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(reflector.run())
             await reflector.synced.wait()
             while True:
-                changed.clear()
+                self._changed.clear()
+                leaving = self._leaving
                 if leaving and clock() >= min(leaving.values()) + _TOGETHER:
                     for name in leaving:
-                        del places[name]
+                        del self._places[name]
                     leaving.clear()
-                publish(Read(dict(places)))
+                publish(Read(dict(self._places), doubted=dict(self._doubted)))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(min(leaving.values()) + _TOGETHER if leaving else None):
-                        await changed.wait()
+                        await self._changed.wait()
                 await asyncio.sleep(_COALESCE)
+
+    def _begin(self, kube: Kube) -> Reflector[Place]:
+        self._kube = kube
+        for known in (self._places, self._leaving, self._doubted):
+            known.clear()
+        self._reflector = Reflector(
+            kube,
+            NAMESPACES,
+            transform=self._observe,
+            on_change=self._take,
+            on_restored=self._restored,
+            label_selector=TENANT_LABEL,
+        )
+        return self._reflector
+
+    def _take(self, key: Key, before: Place | None, after: Place | None) -> None:
+        if after is not None and after.tenant:
+            self._places[after.name] = after
+            self._leaving.pop(after.name, None)
+            self._doubted.pop(after.name, None)
+        elif key[1] in self._places:
+            self._leaving.setdefault(key[1], asyncio.get_running_loop().time())
+        self._changed.set()
+
+    def _restored(self, missing: frozenset[Key]) -> None:
+        self._doubted.update((name, RESTORED) for _, name in missing)
 
     def _observe(self, body: dict[str, Any]) -> Place:
         metadata = body["metadata"]
