@@ -6,7 +6,6 @@ from typing import Any
 from unittest.mock import patch
 
 from tenantry_generator import acknowledging, guard, membership, views
-from tenantry_generator.feed import Feed
 from tenantry_generator.membership import Listing, Membership
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.snapshot import Snapshot
@@ -99,11 +98,6 @@ def unguarded_views() -> None:
         return guard.Verdict((), frozenset(given["missing"]))
 
     patch.object(views, "judge", careless).start()
-
-
-def old_reads() -> None:
-    """Answer after a takeover by what was read before it."""
-    patch.object(Feed, "start_over", lambda self: None).start()
 
 
 ONE_READ = Defect("a row has left with the first read that lacks it", f"{_HERE}:one_read", tries=150)

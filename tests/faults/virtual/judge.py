@@ -139,7 +139,10 @@ class Judge:
         generators, owned = applicationset.generators, applicationset.contact[1]
         fresh = [each for each in generators if each is generator or each.lineage == known.lineage]
         lacking = sum(each.shortage or 0 for each in fresh)
-        if len(fresh) < len(generators) or applicationset.agreed_contact:
+        if len(fresh) < len(generators):
+            return
+        if applicationset.agreed_contact:
+            applicationset.agreed_contact = False
             return
         if lacking > max(_ALWAYS, owned // 10) or (lacking > 0 and lacking == owned):
             raise Broken(

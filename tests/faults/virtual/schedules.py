@@ -73,7 +73,7 @@ SCHEDULES = Family(
     name="D2",
     title="random schedules of 10 to 40 steps",
     open=in_processes("tests.faults.virtual.schedules", _NAMES, at_once=2),
-    sample=150,
+    sample=100,
     defect=ONE_READ,
     drawn=True,
 )

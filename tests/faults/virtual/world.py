@@ -242,8 +242,9 @@ class World:
         names, kind = hold["tenants"], str(hold["set"])
         if kind.startswith("view "):
             kind = f"view of {kind.rpartition(' ')[2]}"
-        if kind.startswith("first contact"):
-            self.sets[kind.rpartition(" ")[2]].agreed_contact = True
+        contact = self.sets.get(kind.rpartition(" ")[2]) if kind.startswith("first contact") else None
+        if contact is not None:
+            contact.agreed_contact = True
         before = self.judge.agree(kind, names)
         replica.acknowledge(hold["hash"], lambda: self.judge.restore(before))
         self.clock.settle()
