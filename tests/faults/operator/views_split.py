@@ -134,7 +134,7 @@ T2 = Family(
     defect=Defect(
         text="what is in a namespace is deleted without a look at whether that is still the tenant's",
         place="tests.faults.operator.defects_views:trusts_namespaces",
-        cases=_BEHIND[4:],
+        cases=_BEHIND[6:],
     ),
     drawn=True,
 )
