@@ -166,7 +166,9 @@ async def _delete_project(kube: Kube, entry: Entry, action: DeleteProject) -> No
     except NotFound:
         return
     live = found.present
-    if live.uid != action.uid or found.owner != entry.name:
+    if live.uid != action.uid:
+        return  # it is gone already, and another of its name is not what was to be deleted
+    if found.owner not in (entry.name, None) or not found.ours:
         raise Conflict(f"{action.target} is no longer that of tenant {entry.name}; it is not deleted")
     await check_unused(kube, name, namespace)
     with suppress(NotFound):

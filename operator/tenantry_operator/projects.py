@@ -7,6 +7,7 @@ that the kind is not served; what was seen before is then passed over, and liste
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from tenantry.errors import KubeError, NotFound
 from tenantry.kube import Kube
@@ -40,6 +41,8 @@ class ProjectCache:
         self._tell = tell
         self._waiting = Waiting()
         self._names_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._lost: dict[str, str] = {}
+        """AppProject → the tenant that had it until somebody took off it whose it is."""
         self._needed = asyncio.Event()
         self._failed = asyncio.Event()
         self._state: type[KubeError] | None = None
@@ -66,11 +69,15 @@ class ProjectCache:
         self._waiting.put(tenant, {wanted} - {""})
         names = self._names_of.get(tenant, set()) | {wanted}
         items, error = self.reflector.items, self.reflector.error
+        found = {name: project for name in names if (project := items.get((self.namespace, name))) is not None}
+        for name in [name for name, owner in self._lost.items() if owner == tenant]:
+            lost = items[self.namespace, name]  # it is put right, or goes, as if it still said whose it is
+            found[name] = replace(lost, present=replace(lost.present, owner=tenant))
         return Projects(
             namespace=self.namespace,
             served=not isinstance(error, NotFound),
             trouble="" if self.reflector.synced.is_set() else str(error or "not listed yet"),
-            found={name: found for name in names if (found := items.get((self.namespace, name))) is not None},
+            found=found,
         )
 
     def forget(self, tenant: str) -> None:
@@ -84,6 +91,10 @@ class ProjectCache:
             self._names_of[before.owner].discard(name)
         if after is not None and after.owner is not None:
             self._names_of[after.owner].add(name)
+        if after is None or after.owner is not None or not after.ours:
+            self._lost.pop(name, None)
+        elif before is not None and before.owner is not None and before.present.uid == after.present.uid:
+            self._lost[name] = before.owner
         self._tell(owners | self._waiting.by(name))
 
     def _turned(self) -> None:

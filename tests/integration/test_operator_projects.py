@@ -266,6 +266,20 @@ async def test_a_project_that_is_not_wanted_any_more_goes_when_nothing_uses_it(
     assert "ProjectReady" not in {each["type"] for each in tenant["status"]["conditions"]}
 
 
+async def test_a_project_that_is_leaving_goes_although_somebody_took_its_labels_off(
+    kube: Kube, name: str, application: str
+) -> None:
+    await apply(kube, name, argocd=project())
+    await ready(kube, name)
+    await apply(kube, name)
+    await says(kube, name, "InUse")
+    stripped = {"metadata": {"labels": dict.fromkeys(("tenantry.dev/tenant", "app.kubernetes.io/managed-by"))}}
+    await kube.merge_patch(APP_PROJECTS, name, stripped, ARGOCD_NAMESPACE)
+    await kube.delete(APPLICATIONS, "web", application)
+    await eventually(lambda: missing(kube, name), within=45, what=f"the AppProject {name} is gone")
+    await ready(kube, name)
+
+
 async def test_with_impersonation_each_namespace_has_a_deployer_that_the_project_names(kube: Kube, name: str) -> None:
     items = {"items": [{"name": "a"}, {"name": "b"}]}
     await apply(kube, name, namespaces=items, argocd={"enabled": True, "impersonation": True})
