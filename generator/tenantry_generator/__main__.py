@@ -176,7 +176,7 @@ def _watch(metrics: Metrics, kube: Kube | None, cluster: ClusterSource | None, d
 
 def _connect(push: Push, publisher: Publisher, answers: Answers) -> Step:
     """Let push know what is served and what was handed out; return what has to be done before this replica answers."""
-    push.contacts = lambda: answers.contacts
+    push.contacts = lambda: answers.contacts.refused
     publisher.on_served = push.served
     answers.received.on_note = push.received
 

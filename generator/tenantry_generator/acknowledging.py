@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenantry.telemetry import get_logger
-from tenantry_generator.answers import HOLDS, Answers
+from tenantry_generator.answers import Answers
+from tenantry_generator.contacts import HOLDS
 from tenantry_generator.contract import encode_time
 from tenantry_generator.errors import Refused
 from tenantry_generator.first_contact import Contact
@@ -34,7 +35,7 @@ def describe(publisher: Publisher, answers: Answers) -> list[dict[str, Any]]:
     """Return every hold and every refused first contact as JSON, the oldest hold first."""
     acknowledged = publisher.membership.acknowledged
     found = [_hold(hold, acknowledged.get(hold.hash)) for hold in holds(publisher.membership)]
-    return found + [_contact(contact, acknowledged.get(contact.hash)) for contact in answers.contacts]
+    return found + [_contact(contact, acknowledged.get(contact.hash)) for contact in answers.contacts.refused]
 
 
 async def acknowledge_hold(publisher: Publisher, answers: Answers, given: str, *, by: str) -> Acknowledged:
@@ -46,7 +47,7 @@ async def acknowledge_hold(publisher: Publisher, answers: Answers, given: str, *
         if given in membership.acknowledged:
             raise Refused(409, f"the hold {given} was acknowledged already, by {membership.acknowledged[given].by}")
         held = next((hold for hold in holds(membership) if hold.hash == given), None)
-        contact = next((each for each in answers.contacts if each.hash == given), None)
+        contact = next((each for each in answers.contacts.refused if each.hash == given), None)
         if held is None and contact is None:
             raise Refused(404, f"there is no hold {given}; GET {HOLDS} lists those there are")
         membership = acknowledge(membership, given, by=by, now=now)

@@ -15,8 +15,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tenantry.connections import Handler, trust
 from tenantry_generator.acknowledging import acknowledge_hold, describe
-from tenantry_generator.answers import HOLDS, Answers
+from tenantry_generator.answers import Answers
 from tenantry_generator.auth import Tokens
+from tenantry_generator.contacts import HOLDS
 from tenantry_generator.contract import BODY_LIMIT, encode_message, parse_acknowledgement
 from tenantry_generator.errors import BadToken, NotReady, Refused
 from tenantry_generator.events import Announce

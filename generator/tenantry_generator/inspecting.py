@@ -76,7 +76,7 @@ async def _preview(name: str, publisher: Publisher, answers: Answers) -> dict[st
     views = publisher.membership.views.values()
     seen = [view for view in views if view.applicationset == name]
     ask_here = {*answers.directory.names(), *(view.applicationset for view in views)}
-    ask_here |= {contact.applicationset for contact in answers.contacts}
+    ask_here |= {contact.applicationset for contact in answers.contacts.refused}
     found = answers.directory.find(name)
     if name not in ask_here or (found is None and not seen):
         if not answers.directory.settled:
@@ -130,7 +130,7 @@ def _generator(
         return {**told, "problem": "its input is templated by another generator, and has not been seen yet"}
     try:
         query, views, elements = answers.look(name, parameters, found)
-        contact, why = (None, None) if found is None else answers.judge(query, found)
+        contact, why = (None, None) if found is None else answers.contacts.judge(query, found)
     except (Refused, NotReady) as error:
         return {**told, "problem": str(error)}
     if contact is not None:

@@ -12,11 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tenantry.render import ClusterRow, Row, render_row
 from tenantry_generator.acknowledging import describe
-from tenantry_generator.answers import HOLDS, Answers
+from tenantry_generator.answers import Answers
 from tenantry_generator.app import GETPARAMS, make_app
 from tenantry_generator.applicationsets import ApplicationSet, Use
 from tenantry_generator.auth import Tokens
 from tenantry_generator.binding import Binding
+from tenantry_generator.contacts import HOLDS
 from tenantry_generator.errors import RecordConflict, RecordCorrupt, RecordUnavailable
 from tenantry_generator.expand import Place
 from tenantry_generator.feed import Feed
