@@ -22,9 +22,9 @@ __all__ = ["Answer", "json_response", "refusal"]
 
 log = get_logger(__name__)
 
-_SHORT = 64 * 1024
+_SHORT = 512 * 1024
 """Bytes up to which header and body go out as one: to copy them is cheaper than a second call of the kernel."""
-_CHUNK = 1024 * 1024
+_CHUNK = 4 * 1024 * 1024
 """Bytes of a longer body that are handed over at once: the transport copies what the kernel does not take."""
 
 
