@@ -15,6 +15,7 @@ from tenantry.kube import Kube
 from tenantry.resources import TENANTS
 from tests.support.binaries import ensure
 from tests.support.control_plane import ControlPlane
+from tests.support.eventually import eventually
 from tests.support.progress import Progress
 
 __all__ = ["cluster", "cpu_seconds", "create_tenants", "in_parallel", "names", "rss_mib", "settled", "tenant"]
@@ -87,6 +88,13 @@ async def create_tenants(
     """
     create = create or (lambda name: kube.create(TENANTS, tenant(name)))
     version = (await kube.list(TENANTS))["metadata"]["resourceVersion"]
+
+    async def watched() -> bool:
+        async with kube.watch(TENANTS, resource_version=version, timeout_seconds=1):
+            return True
+
+    # A kind that was defined just now is served before it can be watched.
+    await eventually(watched, within=30, what="Tenants can be watched")
     waiting = set(wanted)
     started = time.monotonic()
     creating = asyncio.create_task(in_parallel(wanted, create))
