@@ -8,18 +8,15 @@ from random import Random
 from tests.faults.defects_virtual import ONE_READ
 from tests.faults.family import Broken, Family
 from tests.faults.virtual.argocd import Generator
-from tests.faults.virtual.mishaps import OF_POSTGRES, STATUSES, Heal
-from tests.faults.virtual.mishaps_of_cluster import OF_CLUSTER
-from tests.faults.virtual.mishaps_of_generators import OF_GENERATORS, generator
+from tests.faults.virtual.mishaps import STATUSES
+from tests.faults.virtual.mishaps_of_generators import generator
 from tests.faults.virtual.processes import in_processes
+from tests.faults.virtual.troubles import Troubles
 from tests.faults.virtual.world import World
 
 __all__ = ["SCHEDULES", "run"]
 
-_STEPS = OF_POSTGRES | OF_CLUSTER | OF_GENERATORS
 _NAMES = [f"seed-{number}" for number in range(30_000)]
-_AT_ONCE = 3
-"""So many faults stand at the same time."""
 _PAUSES = (0.0, 0.1, 0.5, 1.5, 3.0, 8.0, 20.0, 40.0)
 _PAUSES_LEASED = (0.0, 0.1, 0.5, 1.5, 3.0, 12.0)
 """Whoever stands by looks four times a second, which is what such a schedule mostly costs."""
@@ -55,17 +52,9 @@ def _begin(world: World, chance: Random, *, replicas: int) -> None:
 
 
 def _go_on(world: World, chance: Random, *, steps: int) -> None:
-    standing: list[tuple[str, Heal]] = []
+    troubles = Troubles(world, chance, ends=0.25)
     for _ in range(steps):
-        if standing and (len(standing) >= _AT_ONCE or chance.random() < 0.25):
-            name, heal = standing.pop(chance.randrange(len(standing)))
-            world.note(f"end of {name}")
-            heal(world)
-        else:
-            step = chance.choices(list(_STEPS), list(_STEPS.values()))[0]
-            world.note(step.__name__)
-            if (found := step(world, chance)) is not None:
-                standing.append((step.__name__, found))
+        troubles.step()
         world.advance(chance.choice(_PAUSES_LEASED if len(world.replicas) > 1 else _PAUSES))
 
 

@@ -10,18 +10,15 @@ from random import Random
 from tests.faults.defects_virtual import RELEASES_ALL
 from tests.faults.family import Broken, Family
 from tests.faults.virtual.argocd import Generator
-from tests.faults.virtual.mishaps import OF_POSTGRES, STATUSES, Heal
-from tests.faults.virtual.mishaps_of_cluster import OF_CLUSTER
-from tests.faults.virtual.mishaps_of_generators import OF_GENERATORS
+from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.processes import in_processes
+from tests.faults.virtual.troubles import Troubles
 from tests.faults.virtual.world import World
 
 __all__ = ["SOAK", "run"]
 
 _RUNS = {100: (26, 250), 1_000: (14, 250), 10_000: (5, 60)}
 """Number of tenants: runs, and minutes of each; 10,300 fault-minutes."""
-_STEPS = OF_POSTGRES | OF_CLUSTER | OF_GENERATORS
-_AT_ONCE = 3
 _PAGE = 4096
 _GROWTH, _ROOM = 1.3, 40 * 2**20
 """By so much the process may grow after its first quarter: what is watched also keeps a history."""
@@ -52,18 +49,10 @@ def run(name: str) -> None:
 
 
 def _soak(world: World, chance: Random, tenants: int, minutes: int) -> None:
-    standing: list[tuple[str, Heal]] = []
+    troubles = Troubles(world, chance, ends=0.3)
     early = 0
     for minute in range(minutes):
-        if standing and (len(standing) >= _AT_ONCE or chance.random() < 0.3):
-            name, heal = standing.pop(chance.randrange(len(standing)))
-            world.note(f"end of {name}")
-            heal(world)
-        else:
-            step = chance.choices(list(_STEPS), list(_STEPS.values()))[0]
-            world.note(step.__name__)
-            if (found := step(world, chance)) is not None:
-                standing.append((step.__name__, found))
+        troubles.step()
         if minute % 60 == 59:
             _fill(world, chance, tenants)
         world.advance(60.0, every=20.0)
