@@ -38,10 +38,8 @@ class Asking:
 
     def key(self, use: Use) -> str | None:
         """Return the key of the tenants that a generator asks for; None: it is templated, or will be refused."""
-        try:
-            return None if use.parameters is None else self.parse(use.parameters).of_tenants.key
-        except Refused:
-            return None  # it is answered with 400, so nothing is shown
+        query = self._query(use)
+        return None if query is None else query.of_tenants.key
 
     def by_request(
         self, applicationset: str, parameters: Mapping[str, Any], query: Query, uses: Sequence[Use] | None
@@ -59,8 +57,7 @@ class Asking:
         """Return by its id each view that these generators ask for, but for the templated ones."""
         found = {}
         for use in uses:
-            if use.parameters is not None and self.key(use) is not None:
-                query = self.parse(use.parameters)
+            if use.parameters is not None and (query := self._query(use)) is not None:
                 found[view_id(applicationset, query, use.selector)] = Asked(use.parameters, query, use.selector)
         return found
 
@@ -69,6 +66,12 @@ class Asking:
         if any(use.parameters is None for use in uses) or not one_token(uses):
             return None
         return self.by_uses(applicationset, uses)
+
+    def _query(self, use: Use) -> Query | None:
+        try:
+            return None if use.parameters is None else self.parse(use.parameters)
+        except Refused:
+            return None  # it is answered with 400, so nothing is shown
 
 
 def one_token(uses: Sequence[Use]) -> bool:

@@ -52,7 +52,7 @@ class Contacts:
     def check(self, applicationset: str, query: Query, found: Found | None) -> None:
         """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
         membership, strict = self._publisher.membership, self.unsure(query)
-        known = any(view.applicationset == applicationset for view in membership.views.values())
+        known = _known(membership, applicationset)
         if self._directory.behind and not known:
             raise NotReady("the ApplicationSets can't be read at present; so it is not known what this would delete")
         if found is None:
@@ -77,7 +77,7 @@ class Contacts:
     def judge(self, query: Query, found: Found) -> tuple[Contact | None, str | None]:
         """Return the first contact that somebody has to agree to, and why it is refused: None once somebody has."""
         membership, strict = self._publisher.membership, self.unsure(query)
-        if not strict and any(view.applicationset == found[0].name for view in membership.views.values()):
+        if not strict and _known(membership, found[0].name):
             return None, None  # what it was answered before is guarded; to count its elements anew takes long
         contact = self._contact(query, *found)
         if not deletes(contact, strict=strict):
@@ -128,6 +128,11 @@ def require_tenants(membership: Membership) -> None:
     """Raise NotReady when there is no tenant at all, and so nothing that has passed the guard."""
     if not membership.merged.rows:
         raise NotReady("no source has any tenant; an empty answer would delete every Application")
+
+
+def _known(membership: Membership, applicationset: str) -> bool:
+    """Whether the ApplicationSet was answered before, as far as that is recorded."""
+    return any(view.applicationset == applicationset for view in membership.views.values())
 
 
 def _facts(contact: Contact) -> dict[str, Any]:
