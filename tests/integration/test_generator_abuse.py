@@ -13,6 +13,10 @@ from tests.support.tenantry import Generator
 SLOW, IDLE, GUESSES = 700, 700, 50
 FOR = 12.0
 """Seconds: every slow connection is ended twice."""
+MOST = 1024 + 3 * 100 + 50
+"""Open files: the limit of connections, those of three turns of the event loop, a hundred a turn (one is accepted, then
+counted, then the one that gave way is closed), and the process's own.
+"""
 MIB = 1024 * 1024
 
 
@@ -49,8 +53,8 @@ async def test_strangers_keep_nobody_out_are_ended_and_cost_little(database: str
     assert len(statuses) > 30
     assert harm.ended > SLOW + IDLE
     assert set(harm.guesses) == {"403"}
-    assert harm.failed == 0
-    assert worst < 1024 + 150, "more connections than there may be"
+    assert harm.failed == []
+    assert worst < MOST, "more connections than there may be"
     assert most - before < 50 * MIB
     ended = {
         line.split()[0]: float(line.split()[1])

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -30,11 +31,11 @@ _BEGINNING = b"POST /api/v1/getparams.execute HTTP/1.1\r\nHost: x\r\nX-Padding: 
 
 @dataclass(slots=True)
 class Harm:
-    """What came of it: connections that the other side ended, guesses by status, and guesses without one."""
+    """What came of it: connections that the other side ended, guesses by status, and what ended those without one."""
 
     ended: int = 0
     guesses: dict[str, int] = field(default_factory=dict)
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -97,16 +98,17 @@ async def _guess(port: int, rate: int, harm: Harm) -> None:
         try:
             async with http.post(url, headers={"Authorization": f"Bearer guess-{number}"}) as response:
                 harm.guesses[str(response.status)] = harm.guesses.get(str(response.status), 0) + 1
-        except (aiohttp.ClientError, OSError):
-            harm.failed += 1
+        except (aiohttp.ClientError, OSError) as error:
+            harm.failed.append(repr(error))
 
-    number, guessing = 0, set[asyncio.Task[None]]()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-        while True:
-            number += 1
-            guessing.add(asyncio.create_task(guess(number)))
-            guessing = {each for each in guessing if not each.done()}
-            await asyncio.sleep(1 / rate)
+        guessing = set[asyncio.Task[None]]()
+        try:
+            for number in count(1):
+                guessing = {each for each in guessing if not each.done()} | {asyncio.create_task(guess(number))}
+                await asyncio.sleep(1 / rate)
+        finally:
+            await asyncio.gather(*guessing)  # the session's end would fail those under way
 
 
 @asynccontextmanager
