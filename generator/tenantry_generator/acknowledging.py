@@ -56,7 +56,7 @@ async def acknowledge_hold(publisher: Publisher, answers: Answers, given: str, *
             return membership
         outcome = Acknowledged(held.set, tuple(sorted(held.names)), None)
         for source, listing in membership.sources.items():
-            if held in listing.holds and publisher.sure(source):
+            if held in listing.holds and publisher.feeds.is_sure(source):
                 return take(membership, source, unheld(listing), now=now)
         return membership  # held by a view: let go of with this change if every source can be read
 

@@ -154,8 +154,8 @@ async def _readyz(request: web.Request) -> web.Response:
     notes = ["ok"]
     if publisher.problem is not None:
         notes.append(publisher.problem)
-    if publisher.unread:
-        notes.append(f"served as recorded, not read since the start: {', '.join(publisher.unread)}")
+    if publisher.feeds.unread:
+        notes.append(f"served as recorded, not read since the start: {', '.join(publisher.feeds.unread)}")
     return web.Response(text="\n".join(notes) + "\n")
 
 

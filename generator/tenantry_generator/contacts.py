@@ -88,7 +88,7 @@ class Contacts:
 
     def unsure(self, query: Query) -> bool:
         """Whether a part of the answer is given out of the record alone."""
-        return bool(self._publisher.unread) or self._binding.unread(query)
+        return bool(self._publisher.feeds.unread) or self._binding.unread(query)
 
     def use(self, membership: Membership, applicationset: str, *, now: float) -> Membership:
         """Return the state once an acknowledged contact is answered: an acknowledgement counts once."""

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from tenantry.render import ClusterRow, Row
@@ -18,14 +17,16 @@ from tenantry.telemetry import get_logger
 from tenantry_generator.answer_metrics import Outcome
 from tenantry_generator.errors import NotReady, RecordConflict, Refused
 from tenantry_generator.feed import Feed
-from tenantry_generator.membership import Membership, expire, forget_unused, know_keys, release_views, take
-from tenantry_generator.membership_namespaces import follow_clusters, forget_clusters
+from tenantry_generator.feeds import Feeds
+from tenantry_generator.membership import Membership, forget_unused, release_views
+from tenantry_generator.membership_namespaces import forget_clusters
 from tenantry_generator.metrics import Metrics
 from tenantry_generator.record import RecordStore
 from tenantry_generator.recorder import Recorder
 from tenantry_generator.reporting import measure, report_holds
 from tenantry_generator.snapshot import Snapshot, build_snapshot, prepare
-from tenantry_generator.sources import Read, Source, kept
+from tenantry_generator.sources import Read, Source
+from tenantry_generator.taking import take_clusters, take_reads
 
 __all__ = ["Change", "Publisher"]
 
@@ -38,8 +39,6 @@ _AT_ONCE = 0.02
 _ANSWER_WITHIN = 5.0
 _AT_A_STRETCH = 0.01
 """Seconds for which encoding keeps the event loop from everything else."""
-_MANY = 5000
-"""Rows of a read that is taken in beside the event loop."""
 
 Change = Callable[[Membership, float], Membership]
 """What is to become of the state at a Unix time. Refused or NotReady: it can't be done."""
@@ -54,8 +53,9 @@ class _Request:
 class Publisher:
     """Holds the snapshot that is served now, None until there is one that is safe.
 
-    A source that is not used is None. `membership` is what was recorded, and what `snapshot` serves. `on_served(before,
-    after)` is called with the recorded states when another one is served, and when one is after a takeover.
+    A source that is not used is None; `feeds` are those that are. `membership` is what was recorded, which `snapshot`
+    serves. `on_served(before, after)` is called with the recorded states when another one is served, and when one is
+    after a takeover.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Publisher:
         self._crash: str | None = None
         self._loaded_at: float | None = None
         used = [source for source in (cluster, database) if source is not None]
-        self._feeds = {source.name: Feed(source, metrics, self._changed.set) for source in used}
+        self.feeds = Feeds({source.name: Feed(source, metrics, self._changed.set) for source in used})
         self._clusters = {} if clusters is None else clusters
         self.on_served: Callable[[Membership, Membership], None] = lambda before, after: None
 
     async def run(self) -> None:
         """Follow every source for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for feed in self._feeds.values():
+            for feed in self.feeds.values():
                 tasks.create_task(feed.run(), name=f"source {feed.name}")
             tasks.create_task(self._keep(), name="record")
 
@@ -107,45 +107,21 @@ class Publisher:
             raise NotReady(self._conflict)
         if self._loaded_at is None and self._recorder.problem is not None:
             raise NotReady(self._recorder.problem)
-        waiting = self.unread
+        waiting = self.feeds.unread
         if not waiting and self._recorder.problem is not None:
             raise NotReady(self._recorder.problem)
         raise NotReady(f"no complete read yet from: {', '.join(waiting) or 'any source'}")
-
-    @property
-    def feeds(self) -> Mapping[str, Feed]:
-        """The sources that are configured, by name, to be looked at."""
-        return self._feeds
-
-    @property
-    def unread(self) -> list[str]:
-        """The sources that have not been read since the start, each with the reason: they are served as recorded."""
-        return [feed.state for feed in self._feeds.values() if not feed.complete]
 
     @property
     def problem(self) -> str | None:
         """Why what is served may be behind; None while it isn't."""
         return self._crash or self._recorder.problem
 
-    def sure(self, source: str) -> bool:
-        """Whether what a source lists is known now. One that is no longer configured lists nothing."""
-        return source not in self._feeds or self._feeds[source].up
-
-    @property
-    def all_sure(self) -> bool:
-        """Whether what every source lists is known now."""
-        return all(feed.up for feed in self._feeds.values())
-
     @property
     def made_of(self) -> Outcome:
         """What an answer of now is made of."""
-        outcome: Outcome = "fresh" if self.problem is None else "last_good"
-        for feed in self._feeds.values():
-            if feed.read is None:
-                return "recorded"
-            if feed.problem is not None:
-                outcome = "last_good"
-        return outcome
+        outcome = self.feeds.outcome
+        return "last_good" if outcome == "fresh" and self.problem is not None else outcome
 
     def wake(self) -> None:
         """Look at what was read of the clusters."""
@@ -180,8 +156,7 @@ class Publisher:
         NotReady: the record can't be read; then this has to be called again.
         """
         self.snapshot = self._built = None
-        for feed in (*self._feeds.values(), *self._clusters.values()):
-            feed.start_over()
+        self._read_anew()
         self._must_load = True
         self._loaded.clear()
         self._changed.set()
@@ -196,9 +171,14 @@ class Publisher:
         Without a Lease nobody stands by: what does not answer yet is only starting.
         """
         standing_by = self._may_stand_by and not self._may_write() and self._loaded_at is not None
-        if standing_by and (not self.unread or self._feeds.keys() <= self.membership.sources.keys()):
+        if standing_by and (not self.feeds.unread or self.feeds.keys() <= self.membership.sources.keys()):
             return
         self.current()
+
+    def _read_anew(self) -> None:
+        """What was read so far may be older than what another process has served since."""
+        for feed in (*self.feeds.values(), *self._clusters.values()):
+            feed.start_over()
 
     async def _keep(self) -> None:
         """Keep the record and the snapshot in step with the sources, for ever."""
@@ -207,7 +187,7 @@ class Publisher:
             self.membership = await self._recorder.load()
             self._loaded_at = asyncio.get_running_loop().time()
             self._loaded.set()
-            for feed in (*self._feeds.values(), *self._clusters.values()):
+            for feed in (*self.feeds.values(), *self._clusters.values()):
                 feed.fresh = feed.complete
             self._changed.set()
             try:
@@ -220,6 +200,7 @@ class Publisher:
                 continue
             except RecordConflict as error:
                 self.snapshot = None
+                self._read_anew()
                 self._conflict = f"another process writes the record of this one: {error}"
                 log.error(
                     "another process writes the record; nothing is served until it is read anew", error=str(error)
@@ -240,7 +221,7 @@ class Publisher:
         """Do everything that is asked for now, as one change."""
         self._changed.clear()
         requests, self._requests = [each for each in self._requests if not each.done.done()], []
-        feeds = (*self._feeds.values(), *(self._clusters.values() if self._may_serve() else ()))
+        feeds = (*self.feeds.values(), *(self._clusters.values() if self._may_serve() else ()))
         taken = {feed: feed.read for feed in feeds if feed.fresh and feed.read is not None}
         after = await self._next(taken, requests)
         snapshot = await self._build(after)
@@ -270,45 +251,26 @@ class Publisher:
 
     async def _next(self, taken: Mapping[Feed, Read[Any]], requests: Sequence[_Request]) -> Membership:
         now = self._clock()
-        membership = expire(self.membership, now=now)
-        for source in [source for source in membership.sources if source not in self._feeds]:
-            # No longer configured: its tenants are missing as if it listed none, and may not go unnoticed.
-            if membership.sources[source].rows:
-                membership = take(membership, source, {}, now=now)
-        for source, feed in self._feeds.items():
-            if (read := taken.get(feed)) is not None:
-                before = membership.sources.get(source)
-                rows = kept(read, {} if before is None else before.rows)
-                membership = know_keys(membership, read.keys, now=now)
-                taking = partial(take, membership, source, rows, now=now, doubted=read.doubted)
-                # It takes long when everything has changed. Nothing else leads to another state meanwhile.
-                membership = await asyncio.to_thread(taking) if len(rows) > _MANY else taking()
+        reads = {source: taken[feed] for source, feed in self.feeds.items() if feed in taken}
+        membership = await take_reads(self.membership, reads, configured=self.feeds.keys(), now=now)
         for request in requests:
             try:
                 membership = request.change(membership, now)
             except (Refused, NotReady) as error:
                 if not request.done.done():
                     request.done.set_exception(error)
-        clusters = self._clusters
-        membership = follow_clusters(
-            membership,
-            {name: feed.read.rows for name, feed in clusters.items() if feed.read is not None},
-            fresh={name for name, feed in clusters.items() if feed in taken},
-            sure={name for name, feed in clusters.items() if feed.up},
-            doubted={name: feed.read.doubted for name, feed in clusters.items() if feed.read is not None},
-            now=now,
-        )
+        membership = take_clusters(membership, self._clusters, taken, now=now)
         if membership is not self.membership:
             for change in self._later.values():
                 membership = change(membership, now)
             self._later = {}
             membership = forget_unused(membership, now=now)
-            membership = forget_clusters(membership, known=clusters.keys(), now=now)
-        return release_views(membership, now=now) if self.all_sure else membership
+            membership = forget_clusters(membership, known=self._clusters.keys(), now=now)
+        return release_views(membership, now=now) if self.feeds.all_up else membership
 
     async def _build(self, membership: Membership) -> Snapshot | None:
         """Return what would be served, before it is recorded: what can't be encoded shall not be in the record."""
-        if not self._feeds.keys() <= membership.sources.keys():
+        if not self.feeds.keys() <= membership.sources.keys():
             return None
         built, rows = self._built, membership.merged.rows
         clock = asyncio.get_running_loop().time
@@ -324,9 +286,8 @@ class Publisher:
         """Whether every source has been read, or those that have not been won't be soon."""
         if self.snapshot is not None or self._loaded_at is None:
             return self.snapshot is not None
-        unread = [feed for feed in self._feeds.values() if not feed.complete]
         waited = asyncio.get_running_loop().time() - self._loaded_at
-        return waited > _PATIENCE or all(feed.problem is not None for feed in unread)
+        return self.feeds.are_served(impatient=waited > _PATIENCE)
 
     def _publish(self) -> None:
         if self._built is None or not self._may_serve():
@@ -335,10 +296,10 @@ class Publisher:
         if self.snapshot is self._built:
             return
         self.snapshot = self._built
-        measure(self.snapshot, self.membership, tuple(self._feeds), self._metrics)
+        measure(self.snapshot, self.membership, tuple(self.feeds), self._metrics)
         log.info(
             "a new snapshot is served",
             revision=self.snapshot.revision,
             tenants=len(self.snapshot.rows),
-            unread=self.unread,
+            unread=self.feeds.unread,
         )

@@ -12,7 +12,7 @@ from tests.faults.family import Family
 from tests.faults.journal import Journal, Result, code_version
 from tests.faults.registry import FAMILIES
 from tests.faults.report import failures, table
-from tests.faults.runner import DEFECT, every, run_cases, run_defect
+from tests.faults.runner import DEFECT, every, run_cases, run_defect, run_lanes
 from tests.faults.stage import Stage
 from tests.support.binaries import ensure
 from tests.support.progress import Progress
@@ -52,20 +52,20 @@ async def _run(families: Sequence[Family], journal: Journal, *, scale: float, on
         journal.add(result)
         print(f"{time.strftime('%H:%M:%S')} {_line(result)}", flush=True)
 
+    async def run(stage: Stage, family: Family) -> None:
+        begun = time.monotonic()
+        noted = [] if only is not None else [each for each in journal.results() if each.family == family.name]
+        done = {each.case: each for each in noted}
+        async with family.open(stage, None) as trials:
+            wanted = [only] if only is not None else every(trials.names, max(1, round(len(trials.names) * scale)))
+            ran.extend(done[name] for name in (*wanted, DEFECT) if name in done)
+            await run_cases(trials, family, [name for name in wanted if name not in done], ended)
+        if only is None and DEFECT not in done:
+            ended(await run_defect(stage, family))
+        print(f"{time.strftime('%H:%M:%S')} {family.name}: {time.monotonic() - begun:.0f} s", flush=True)
+
     with tempfile.TemporaryDirectory(prefix="tenantry-faults-") as directory:
-        async with Stage(binaries, Path(directory)) as stage:
-            for family in families:
-                if only is not None:
-                    async with family.open(stage, None) as trials:
-                        await run_cases(trials, family, [only], ended)
-                    continue
-                done = {each.case: each for each in journal.results() if each.family == family.name}
-                async with family.open(stage, None) as trials:
-                    wanted = every(trials.names, max(1, round(len(trials.names) * scale)))
-                    ran += [done[name] for name in (*wanted, DEFECT) if name in done]
-                    await run_cases(trials, family, [name for name in wanted if name not in done], ended)
-                if DEFECT not in done:
-                    ended(await run_defect(stage, family))
+        await run_lanes(binaries, Path(directory), families, run)
     return ran
 
 

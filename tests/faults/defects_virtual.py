@@ -61,7 +61,7 @@ def all_or_none() -> None:
     settle = Publisher._settle
 
     async def careless(self: Publisher) -> None:
-        if self.snapshot is None or self.all_sure:
+        if self.snapshot is None or self.feeds.all_up:
             await settle(self)
         else:
             await asyncio.sleep(1.0)

@@ -7,15 +7,24 @@ state on the way is judged, not only the last.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from tests.faults.stage import Stage
 
-__all__ = ["Broken", "Defect", "Family", "Trials"]
+__all__ = ["Broken", "Defect", "Family", "Lane", "Trials"]
 
 
 class Broken(AssertionError):
     """A promise was broken; the text says which, in which state, and what led there."""
+
+
+class Lane(Enum):
+    """What runs beside one another, each lane on parts of its own: most of what a case does is wait."""
+
+    OPERATOR = "operator"
+    GENERATOR = "generator"
+    VIRTUAL = "virtual"
 
 
 class Trials(Protocol):
@@ -54,6 +63,7 @@ class Family:
     `open(stage, defect)` starts what the cases need and stops it again; with a defect, our code has that mistake.
     `sample` cases, evenly spread over all, run in `make test`. `drawn`: the cases are random, so that their number
     bounds how likely a failure is; enumerated ones are all that there are.
+    Families of one lane run one after the other, on the same parts.
     """
 
     name: str
@@ -62,3 +72,4 @@ class Family:
     sample: int
     defect: Defect
     drawn: bool = False
+    lane: Lane = Lane.OPERATOR

@@ -10,6 +10,7 @@ from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.settings import Database, Table
 from tenantry_generator.sources.departures import (
     APART,
+    Absence,
     Column,
     Identity,
     Reading,
@@ -129,9 +130,30 @@ def test_a_read_without_absences_is_published_as_it_is() -> None:
     assert settle(settled(("ab", 1, 0), ("b", 1, 3)), read) == State(IDENTITY, BlockMap.of(read.rows))
 
 
+@pytest.mark.parametrize(
+    ("second", "confirms"),
+    [(("ab", 1, 50), False), (("ab", 2, 1), False), (("ab", 2, TOOK + APART), True), (("b", 2, 5), True)],
+)
+def test_the_first_read_of_all_is_confirmed_by_one_a_second_later_over_another_connection(
+    second: tuple[str, int, float], confirms: bool
+) -> None:
+    first = settled(("ab", 1, 0))
+    assert (first.first, look_again(first)) == (Absence(TOOK, 1), TOOK + APART)
+    assert (settled(("ab", 1, 0), second).first is None) is confirms
+
+
+def test_so_is_the_first_after_a_takeover_though_this_process_has_read_before() -> None:
+    before = settled(("ab", 1, 0), ("ab", 2, 5))
+    assert before.first is None
+    state = settle(before, reading("ab", connection=3, at=90), anew=True)
+    assert state.first == Absence(90 + TOOK, 3)
+    assert other(state, connection=3, now=92)
+    assert settle(state, reading("ab", connection=4, at=92)).first is None
+
+
 def test_an_absent_row_is_looked_for_again_a_second_after_the_read_that_lacked_it() -> None:
-    assert look_again(settled(("abc", 1, 0))) is None
-    first = settled(("abc", 1, 0), ("ab", 1, 5))
+    assert look_again(settled(("abc", 1, 0), ("abc", 2, 3))) is None
+    first = settled(("abc", 1, 0), ("abc", 2, 3), ("ab", 2, 5))
     assert look_again(first) == 5 + TOOK + APART
     assert look_again(settle(first, reading("a", connection=1, at=5.5))) == look_again(first)
 

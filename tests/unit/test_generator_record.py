@@ -133,8 +133,9 @@ class Service:
         )
         self.client: TestClient[Any, Any] = TestClient(TestServer(app))
 
-    def rows(self, count: int, *, status: str = "active") -> None:
-        self.database.publish(Read({f"t{n:02}": render_row(f"t{n:02}", {"status": status}) for n in range(count)}))
+    def rows(self, count: int, *, status: str = "active", confirmed: bool = True) -> None:
+        rows = {f"t{n:02}": render_row(f"t{n:02}", {"status": status}) for n in range(count)}
+        self.database.publish(Read(rows, confirmed=confirmed))
 
     async def ask(self, applicationset: str = "apps", **parameters: Any) -> tuple[int, Any]:
         body = {"applicationSetName": applicationset, "input": {"parameters": parameters}}
@@ -250,9 +251,27 @@ async def test_a_restart_compares_what_it_reads_with_the_record(store: Memory, o
         (hold,) = service.holds()
         assert (len(hold["tenants"]), hold["why"]) == (10, "nothing would remain")
     async with running(store, owners) as service:
+        service.rows(0, confirmed=False)
+        await service.answers_with(10)
+        assert service.holds()[0]["hash"] == hold["hash"]
         service.rows(0)
         await service.answers_with(10)
         assert service.holds()[0]["hash"] == hold["hash"]
+
+
+async def test_who_is_recorded_and_missing_in_the_first_read_stays_until_that_is_confirmed(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as service:
+        service.rows(10)
+        await service.answers_with(10)
+    async with running(store, owners) as service:
+        service.rows(9, status="trial", confirmed=False)
+        await service.answers_with(9, name="of-trial", status="trial")
+        await service.answers_with(10)
+        service.rows(9, status="trial")
+        await service.answers_with(9)
+        assert service.holds() == []
 
 
 async def test_a_source_with_a_problem_is_served_as_recorded_and_readyz_says_so(store: Memory, owners: Owners) -> None:
@@ -324,6 +343,10 @@ async def test_after_another_writer_it_is_silent_until_it_has_read_the_record_an
             return (await service.ask())[0] == 503
 
         await eventually(silent, within=5, what="it is silent")
+        await eventually(lambda: service.database.started_over, within=5, what="the source is read anew")
+        await asyncio.sleep(0.3)
+        assert await silent(), "what was read before the other one wrote proves nothing"
+        service.rows(2)
         await service.answers_with(12)
         assert len(service.holds()[0]["tenants"]) == 10
 

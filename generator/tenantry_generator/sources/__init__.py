@@ -1,6 +1,6 @@
 """Where tenants come from. A source publishes complete sets or nothing: it never turns an error into an absence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ class Read(Generic[T_co]):
     `quarantined`: why a tenant that is there can't be published as it is. Its row is the last good one, and missing if
     the source has had none since its start: see `kept`. `doubted`: why a tenant that is not there may not have left.
     `keys`: parameters that the schemas of the classes describe, each of which is to be a key of every element.
+    `confirmed`: whether it takes no further read to tell that what was served before this process began has left.
     """
 
     rows: Mapping[str, T_co]
@@ -29,14 +30,18 @@ class Read(Generic[T_co]):
     quarantined: Mapping[str, str] = field(default_factory=dict)
     doubted: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    confirmed: bool = True
 
 
-def kept(read: Read[T], served: Mapping[str, T]) -> Mapping[str, T]:
-    """Return the rows of a read in which each quarantined tenant has the row that it is served with.
+def kept(read: Read[T], served: Mapping[str, T], held: Collection[str] = ()) -> Mapping[str, T]:
+    """Return the rows of a read, in which each quarantined tenant has the row that it is served with.
 
+    So has each that is missing in a read which is yet to be confirmed, but for those `held`, which had left before.
     What is served is older than this process when there is a record, so it knows more than the source does.
     """
     last = {name: served[name] for name in read.quarantined if name in served}
+    if not read.confirmed:
+        last |= {name: row for name, row in served.items() if name not in read.rows and name not in held}
     return BlockMap.of(read.rows).updated(last) if last else read.rows
 
 

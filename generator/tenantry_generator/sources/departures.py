@@ -3,7 +3,8 @@
 A single short read proves little: a TRUNCATE that is filled again right after, a connection that a fail-over has led
 elsewhere and a table created anew under the same name all look like tenants that left. So a row has left only when two
 complete reads lack it that are at least a second apart and came over two connections, and a read of anything but the
-very table that was read before is an error, never an absence (docs/adr/0009).
+very table that was read before is an error, never an absence (docs/adr/0009). The first read of a process is confirmed
+in the same way, as another process may have served what it lacks (docs/adr/0023).
 
 Pure: readings come in with their times, and a state is never changed but replaced.
 """
@@ -85,7 +86,8 @@ class State:
     """What to publish: the last read, and of the rows that it lacks those that have not left yet (`absent`).
 
     `quarantined` tenants have their last good row, if there was one. `doubted`: tenants that the server lacked when it
-    had gone back in time, until they return, each with the reason.
+    had gone back in time, until they return, each with the reason. `first`: the first reading since this process began
+    or took over, until another one confirms it: only then has anything left that this process has never seen.
     """
 
     identity: Identity
@@ -94,21 +96,26 @@ class State:
     quarantined: Mapping[str, str] = field(default_factory=dict)
     doubted: Mapping[str, str] = field(default_factory=dict)
     position: int | None = None
+    first: Absence | None = None
 
 
-def settle(state: State | None, reading: Reading) -> State:
-    """Return the state after a reading that `difference` has nothing against; None is before the first."""
+def settle(state: State | None, reading: Reading, *, anew: bool = False) -> State:
+    """Return the state after a reading that `difference` has nothing against; None is before the first.
+
+    `anew`: it is the first since this process took over.
+    """
+    itself = Absence(reading.ended, reading.connection)
     if state is None:
         rows = BlockMap.of(reading.rows)
-        return State(reading.identity, rows, quarantined=reading.quarantined, position=reading.position)
+        return State(reading.identity, rows, quarantined=reading.quarantined, position=reading.position, first=itself)
     read = state.rows.replaced(reading.rows)
     quarantined = dict(reading.quarantined)
     absent = {}
     changed = (replaced_keys(state.rows, read) | state.quarantined.keys()) - quarantined.keys()
     lacking = [name for name in changed if name not in read]
     for name in lacking:
-        first = state.absent.get(name, Absence(reading.ended, reading.connection))
-        if first.connection == reading.connection or reading.started < first.at + APART:
+        first = state.absent.get(name, itself)
+        if not _confirms(reading, first):
             absent[name] = first
             if name in state.quarantined:
                 quarantined[name] = state.quarantined[name]
@@ -120,17 +127,18 @@ def settle(state: State | None, reading: Reading) -> State:
         # Also whom an earlier read lacked: to confirm that, a server has to be as far as the one that was read then.
         doubted.update(dict.fromkeys(lacking, _WENT_BACK))
     position = state.position if reading.position is None else reading.position
-    return State(known, rows, absent, quarantined, doubted, position)
+    unconfirmed = None if state.first is None or _confirms(reading, state.first) else state.first
+    return State(known, rows, absent, quarantined, doubted, position, itself if anew else unconfirmed)
 
 
 def look_again(state: State) -> float | None:
-    """Return when the next read could find that a row has left; None while no row is absent."""
-    return min((absence.at + APART for absence in state.absent.values()), default=None)
+    """Return when the next read could find that a row has left; None while no row is absent, nor may be."""
+    return min((absence.at + APART for absence in _unconfirmed(state)), default=None)
 
 
 def other(state: State, *, connection: int, now: float) -> bool:
     """Whether it is time for a read that can't come over `connection`, since the first without the row did."""
-    return any(each.connection == connection and now >= each.at + APART for each in state.absent.values())
+    return any(each.connection == connection and now >= each.at + APART for each in _unconfirmed(state))
 
 
 def difference(before: Identity, after: Identity, *, database: Database, table: Table) -> str | None:
@@ -152,6 +160,14 @@ def difference(before: Identity, after: Identity, *, database: Database, table: 
     if before.parts - after.parts:
         return f'table "{table}" has lost a partition; attach it again, or {_ACCEPT}'
     return None
+
+
+def _confirms(reading: Reading, first: Absence) -> bool:
+    return reading.connection != first.connection and reading.started >= first.at + APART
+
+
+def _unconfirmed(state: State) -> list[Absence]:
+    return [*state.absent.values(), *([] if state.first is None else [state.first])]
 
 
 def _changed_column(before: tuple[Column, ...], after: tuple[Column, ...]) -> str | None:

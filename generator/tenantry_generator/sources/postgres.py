@@ -68,6 +68,7 @@ class PostgresSource:
         self._connector = Connector(database, table, timeout=self._timing.connect, command_timeout=self._timing.command)
         self._wake = asyncio.Event()
         self._state: State | None = None
+        self._anew = True
         self.connections = 0
         self.failures = 0
         self.listening = False
@@ -79,7 +80,8 @@ class PostgresSource:
         self.read_at: float | None = None
 
     def start_over(self) -> None:
-        """Do nothing: `run` begins with a new connection and a read."""
+        """Have the next read, with which `run` begins, confirmed by another one."""
+        self._anew = True
 
     async def run(self, publish: Callable[[Read[Row]], None]) -> None:
         """Read now, at each NOTIFY, every 30 seconds and over each new connection, for ever."""
@@ -141,7 +143,7 @@ class PostgresSource:
             state = await asyncio.to_thread(self._settle, reading)
             self._accept(rendering, state)
             backoff.reset()
-            publish(Read(state.rows, read.rejected, state.quarantined, state.doubted))
+            publish(Read(state.rows, read.rejected, state.quarantined, state.doubted, confirmed=state.first is None))
             # However fast the table changes, at most half of the time goes into reading it.
             await asyncio.sleep(clock() - started)
             await self._wait(connection, look_again(state))
@@ -177,10 +179,10 @@ class PostgresSource:
         if reading.identity.system is None and not self._told_of_system:
             self._told_of_system = True
             log.warning("the role may not call pg_control_system(): a database is told by its name and OIDs alone")
-        return settle(self._state, reading)
+        return settle(self._state, reading, anew=self._anew)
 
     def _accept(self, rendering: Rendering, state: State) -> None:
-        self._state = state
+        self._state, self._anew = state, False
         self.read_at = time.time()
         if self.problem is not None:
             log.info("Postgres is read again", table=str(self._table))

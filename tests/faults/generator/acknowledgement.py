@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.generator.client import Client, Trace, Watch, judged
 from tests.faults.generator.guard import guarded
 from tests.faults.generator.parts import Table, metric, mixed, seeded, table, with_admin
@@ -264,4 +264,5 @@ ACKNOWLEDGEMENT = Family(
         cases=("table/0",),
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

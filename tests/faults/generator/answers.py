@@ -17,7 +17,7 @@ from tenantry.kube import Kube
 from tenantry.names import TENANT_LABEL
 from tenantry.render import render_row
 from tenantry.resources import NAMESPACES, TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.generator.client import Client, Trace
 from tests.faults.generator.documents import draw
 from tests.faults.generator.filters import Space, Truth
@@ -226,4 +226,5 @@ ANSWERS = Family(
         "tests.faults.generator.defects:forget_the_last",
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.faults.family import Defect, Family
+from tests.faults.family import Defect, Family, Lane
 from tests.faults.generator.client import Trace
 from tests.faults.generator.deletions import Applications, Owed
 from tests.faults.generator.front import FAULTS
@@ -70,4 +70,5 @@ APPLICATIONS_KEPT = Family(
         cases=("seed-43",),
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

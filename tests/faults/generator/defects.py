@@ -65,9 +65,9 @@ def serve_only_what_can_be_read() -> None:
 
     def only_what_is_up(self: Publisher) -> Snapshot:
         whole = current(self)
-        if self.all_sure:
+        if self.feeds.all_up:
             return whole
-        listed = {name: each.rows for name, each in self.membership.sources.items() if self.sure(name)}
+        listed = {name: each.rows for name, each in self.membership.sources.items() if self.feeds.is_sure(name)}
         merged = merge(listed.get(CLUSTER, BlockMap()), listed.get(POSTGRES, BlockMap()))
         return build_snapshot(merged.rows, None)
 

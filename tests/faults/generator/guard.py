@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.generator.client import Client, Trace, Watch, judged
 from tests.faults.generator.parts import Table, mixed, seeded, table
 from tests.faults.stage import Stage
@@ -195,4 +195,5 @@ GUARD = Family(
         "tests.faults.generator.defects:let_one_more_go",
         cases=("table/too-many/20",),
     ),
+    lane=Lane.GENERATOR,
 )

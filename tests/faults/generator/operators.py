@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tenantry.resources import TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.generator.client import Trace
 from tests.faults.generator.operator_pair import OperatorPair, Worker, start_operators
 from tests.faults.generator.pair import SHIPPED, SHORT, Pace
@@ -241,4 +241,5 @@ OPERATORS = Family(
         cases=("frozen/0",),
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tenantry.kube import Kube
 from tenantry.resources import NAMESPACES, TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.generator.client import Client, Trace, Watch, judged
 from tests.faults.generator.parts import Gate, Table, gate_to_api_server, mixed, seeded, table
 from tests.faults.stage import Stage
@@ -203,4 +203,5 @@ OUTAGES = Family(
         cases=("postgres-refused/2",),
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from tests.faults.family import Defect, Family
+from tests.faults.family import Defect, Family, Lane
 from tests.faults.generator.client import Trace, Watch, judged
 from tests.faults.generator.pair import SHIPPED, SHORT, Pace, Pair, Replica, start_pair
 from tests.faults.generator.parts import seeded
@@ -248,4 +248,5 @@ REPLICAS = Family(
         cases=("frozen/0",),
     ),
     drawn=True,
+    lane=Lane.GENERATOR,
 )

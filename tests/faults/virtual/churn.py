@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from random import Random
 
 from tests.faults.defects_virtual import TOUCHY
-from tests.faults.family import Broken, Family
+from tests.faults.family import Broken, Family, Lane
 from tests.faults.virtual.argocd import Generator
 from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.processes import in_processes
@@ -108,4 +108,5 @@ CHURN = Family(
     open=in_processes("tests.faults.virtual.churn", _NAMES, at_once=2),
     sample=3,
     defect=TOUCHY,
+    lane=Lane.VIRTUAL,
 )

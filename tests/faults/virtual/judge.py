@@ -6,8 +6,8 @@ limit. Every answer is judged. What is granted, because no generator could know 
 
 - Between an answer and the one before, what was known may be as old as the last complete read of that source, and
   `_LAG` seconds older, which is how long a change takes through the guard and the record.
-- What the first read after a start or a takeover lacks counts as removed, within the limit (docs/adr/0009): it is
-  compared with the record, which may hold what this process has never seen itself.
+- What is lost when a process starts or takes over, and still is when its first read has been confirmed, counts as
+  removed, within the limit (docs/adr/0023): the record may hold what this process has never seen itself.
 - The first answer after the record was lost is judged by the numbers alone, as is a first contact: the number of
   Applications is the only witness. After the record was set back, what came since then is not known to anybody.
 """

@@ -8,7 +8,7 @@ until it is back; alone and without a record, a generator goes on.
 from random import Random
 
 from tests.faults.defects_virtual import ALL_OR_NONE
-from tests.faults.family import Broken, Family
+from tests.faults.family import Broken, Family, Lane
 from tests.faults.virtual.argocd import Generator
 from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.processes import in_processes
@@ -132,4 +132,5 @@ OUTAGES = Family(
     open=in_processes("tests.faults.virtual.outages", _NAMES, at_once=2),
     sample=3,
     defect=ALL_OR_NONE,
+    lane=Lane.VIRTUAL,
 )

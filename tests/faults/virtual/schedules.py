@@ -6,7 +6,7 @@ A seed is a schedule. Everything is judged as it is answered; see tests/faults/v
 from random import Random
 
 from tests.faults.defects_virtual import ONE_READ
-from tests.faults.family import Broken, Family
+from tests.faults.family import Broken, Family, Lane
 from tests.faults.virtual.argocd import Generator
 from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.mishaps_of_generators import generator
@@ -65,4 +65,5 @@ SCHEDULES = Family(
     sample=100,
     defect=ONE_READ,
     drawn=True,
+    lane=Lane.VIRTUAL,
 )

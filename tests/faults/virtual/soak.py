@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.defects_virtual import RELEASES_ALL
-from tests.faults.family import Broken, Family
+from tests.faults.family import Broken, Family, Lane
 from tests.faults.virtual.argocd import Generator
 from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.processes import in_processes
@@ -82,4 +82,5 @@ SOAK = Family(
     open=in_processes("tests.faults.virtual.soak", _NAMES, at_once=2),
     sample=1,
     defect=RELEASES_ALL,
+    lane=Lane.VIRTUAL,
 )

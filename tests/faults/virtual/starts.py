@@ -9,7 +9,7 @@ from itertools import product
 from random import Random
 
 from tests.faults.defects_virtual import UNREAD_SOURCE
-from tests.faults.family import Broken, Family
+from tests.faults.family import Broken, Family, Lane
 from tests.faults.virtual.argocd import Generator
 from tests.faults.virtual.mishaps import STATUSES
 from tests.faults.virtual.processes import in_processes
@@ -165,4 +165,5 @@ STARTS = Family(
     open=in_processes("tests.faults.virtual.starts", _NAMES, at_once=2),
     sample=60,
     defect=UNREAD_SOURCE,
+    lane=Lane.VIRTUAL,
 )

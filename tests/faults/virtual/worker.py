@@ -6,6 +6,7 @@ same seeds, and Python's hashes are fixed by whoever starts this, so that a name
 
 import json
 import logging
+import os
 import sys
 from importlib import import_module
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the cases that are asked for until there are no more."""
+    os.nice(19)  # real parts are at work beside it, and those have deadlines
     configure_logging(logging.ERROR)
     crashes = _Crashes()
     logging.getLogger().handlers[:] = [crashes]
