@@ -32,9 +32,19 @@ def one_read() -> None:
     """Have a row leave with the first read that lacks it."""
     settle = departures.settle
 
-    def careless(state: departures.State | None, reading: departures.Reading) -> departures.State:
-        after = settle(state, reading)
+    def careless(state: departures.State | None, reading: departures.Reading, *, anew: bool) -> departures.State:
+        after = settle(state, reading, anew=anew)
         return replace(after, rows=after.rows.updated({}, after.absent.keys()), absent={})
+
+    patch.object(postgres, "settle", careless).start()
+
+
+def first_read() -> None:
+    """Have who is recorded leave with the first read of a process that lacks them."""
+    settle = departures.settle
+
+    def careless(state: departures.State | None, reading: departures.Reading, *, anew: bool) -> departures.State:
+        return replace(settle(state, reading, anew=anew), first=None)
 
     patch.object(postgres, "settle", careless).start()
 
@@ -106,7 +116,10 @@ ALL_OR_NONE = Defect("while one source is down the other is not followed", f"{_H
 RELEASES_ALL = Defect("who agrees to one hold agrees to all of its set", f"{_HERE}:releases_all", tries=8)
 TOUCHY = Defect("more than one in a hundred are held", f"{_HERE}:touchy", cases=("150/nightly/0", "400/nightly/0"))
 
-FURTHER = {
-    f"{_HERE}:{each.__name__}": seed for each, seed in ((empty_set, 1), (unguarded_views, 31), (releases_all, 43))
-}
-"""What D2 finds, too: where each is put in, and a seed that shows it."""
+FURTHER = (
+    ("D2", "seed-1", f"{_HERE}:{empty_set.__name__}"),
+    ("D2", "seed-31", f"{_HERE}:{unguarded_views.__name__}"),
+    ("D2", "seed-43", f"{_HERE}:{releases_all.__name__}"),
+    ("D5", "fine/short/good/0", f"{_HERE}:{first_read.__name__}"),
+)
+"""What families find beside the defect of the table: the family, a case that shows it, and where it is put in."""

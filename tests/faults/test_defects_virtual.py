@@ -1,4 +1,4 @@
-"""More deliberate defects than the one of the table that random schedules in virtual time find."""
+"""More deliberate defects than those of the table that families in virtual time find."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ import pytest
 
 from tests.faults.defects_virtual import FURTHER
 from tests.faults.family import Broken, Defect
+from tests.faults.registry import FAMILIES
 from tests.faults.stage import Stage
-from tests.faults.virtual.schedules import SCHEDULES
 from tests.support.binaries import Binaries
 
 
-@pytest.mark.parametrize(("place", "seed"), FURTHER.items(), ids=lambda value: str(value).rpartition(":")[2])
-async def test_a_schedule_finds_the_defect(place: str, seed: int, binaries: Binaries, tmp_path: Path) -> None:
-    async with Stage(binaries, tmp_path) as stage, SCHEDULES.open(stage, Defect("", place)) as trials:
+@pytest.mark.parametrize(("family", "case", "place"), FURTHER, ids=[place.rpartition(":")[2] for *_, place in FURTHER])
+async def test_a_case_finds_the_defect(family: str, case: str, place: str, binaries: Binaries, tmp_path: Path) -> None:
+    opened = next(each for each in FAMILIES if each.name == family).open
+    async with Stage(binaries, tmp_path) as stage, opened(stage, Defect("", place)) as trials:
         with pytest.raises(Broken):
-            await trials.run(f"seed-{seed}")
+            await trials.run(case)

@@ -29,7 +29,20 @@ _CLUSTER = (
     "partial",
     "empty",
 )
-_POSTGRES = ("fine", "refuse", "hang", "password", "error", "denied", "slow", "partial", "standby", "missing", "empty")
+_POSTGRES = (
+    "fine",
+    "refuse",
+    "hang",
+    "password",
+    "error",
+    "denied",
+    "slow",
+    "partial",
+    "standby",
+    "missing",
+    "empty",
+    "short",
+)
 _RECORD = ("good", "absent", "corrupt", "partial", "older", "unreadable")
 _TIMES = 2
 _WATCHED, _HEALED = 30.0, 90.0
@@ -51,12 +64,19 @@ def run(name: str) -> None:
         _come_into(world, cluster, postgres)
         _have_record(world, record, older)
         world.add_set("new", Generator())  # it has nothing to lose, so a first contact does not keep it waiting
-        world.on_success = lambda replica: _check(world, replica, record)
+        missing = _look_short(world) if postgres == "short" else {}
+
+        def answered(replica: Replica) -> None:
+            _check(world, replica, record)
+            _refill(world, missing)
+
+        world.on_success = answered
         for _ in range(2 if leased else 1):
             world.start()
         world.advance(chance.uniform(0.0, 2.0), every=0.1)
         world.advance(_WATCHED, every=2.0)
-        _heal(world, cluster, postgres, record)
+        _refill(world, missing)
+        _heal(world)
         if record in ("good", "older", "unreadable") or (cluster, postgres) == ("fine", "fine"):
             _expect_answers(world, record)
     finally:
@@ -108,10 +128,25 @@ def _come_into(world: World, cluster: str, postgres: str) -> None:
         case "empty":
             server.rows.clear()
             world.see_rows()
-        case "fine":
+        case "fine" | "short":
             pass
         case trouble:
             world.postgres.trouble = trouble
+
+
+def _look_short(world: World) -> dict[str, str]:
+    """Have two rows missing that nobody has removed; return them."""
+    rows = world.postgres.server.rows
+    missing = {name: rows.pop(name) for name in ("t0", "late")}
+    world.see_rows(removed=False)
+    return missing
+
+
+def _refill(world: World, missing: dict[str, str]) -> None:
+    if missing:
+        world.postgres.server.rows |= missing
+        missing.clear()
+        world.see_rows()
 
 
 def _have_record(world: World, record: str, older: Callable[[], None]) -> None:
@@ -141,7 +176,7 @@ def _check(world: World, replica: Replica, record: str) -> None:
         raise Broken(f"a success without a record and before a read of: {', '.join(unread)}")
 
 
-def _heal(world: World, cluster: str, postgres: str, record: str) -> None:
+def _heal(world: World) -> None:
     world.api.troubles.clear()
     world.api.slow, world.api.page_size, world.api.broken_pages = 0.0, 500, 0
     world.postgres.slow, world.postgres.breaks_always, world.postgres.trouble = 0.0, None, ""
