@@ -26,7 +26,8 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/tenantry/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM ${PYTHON} AS runtime
-ENV PATH=/opt/tenantry/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# Tables are read in threads, and glibc keeps what a thread frees in an arena of that thread's.
+ENV PATH=/opt/tenantry/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1
 COPY --from=build /opt/tenantry /opt/tenantry
 USER 65532:65532
 

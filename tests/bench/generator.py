@@ -210,6 +210,7 @@ async def measure_memory(tenants: int) -> None:
 
 async def _process(dsn: str, tenants: int, directory: Path) -> None:
     env = {"TENANTRY_SOURCES": "postgres", "TENANTRY_DATABASE_URL": dsn, "TENANTRY_TABLE": "tenants"}
+    env["MALLOC_ARENA_MAX"] = "1"  # as in the image
     for start in ("without a record", "with a record"):
         generator = Generator(token="bench", directory=directory, env=env)
         started = time.monotonic()
