@@ -5,15 +5,12 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.family import Family
 from tests.faults.journal import Journal, Result, code_version
+from tests.faults.lanes import run_lanes
 from tests.faults.registry import FAMILIES
 from tests.faults.report import failures, table
-from tests.faults.runner import DEFECT, every, run_cases, run_defect, run_lanes
-from tests.faults.stage import Stage
 from tests.support.binaries import ensure
 from tests.support.progress import Progress
 
@@ -34,43 +31,23 @@ def main() -> None:
     if unknown or (options.case and len(options.families) != 1):
         parser.error(f"no such family: {', '.join(unknown)}" if unknown else "--case needs its one family")
     families = [known[name] for name in options.families] or list(FAMILIES)
-    journal = Journal(_JOURNALS, f"{code_version(_ROOT)}-{time.time_ns()}" if options.afresh else code_version(_ROOT))
-    results = asyncio.run(_run(families, journal, scale=options.scale, only=options.case))
+    anew = options.afresh or options.case is not None
+    journal = Journal(_JOURNALS, f"{code_version(_ROOT)}-{time.time_ns()}" if anew else code_version(_ROOT))
+    arguments = ["--scale", str(options.scale), *(["--case", options.case] if options.case else [])]
+    with Progress() as progress:
+        ensure(progress)
+    with tempfile.TemporaryDirectory(prefix="tenantry-faults-") as directory:
+        asyncio.run(run_lanes(families, journal, arguments, Path(directory), _tell))
+    results = [each for each in journal.results() if each.family in {family.name for family in families}]
     print(table(families, results))
     failed = failures(results)
     print("\n\n".join(failed), file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 
-async def _run(families: Sequence[Family], journal: Journal, *, scale: float, only: str | None) -> list[Result]:
-    with Progress() as progress:
-        binaries = ensure(progress)
-    ran: list[Result] = []
-
-    def ended(result: Result) -> None:
-        ran.append(result)
-        journal.add(result)
-        print(f"{time.strftime('%H:%M:%S')} {_line(result)}", flush=True)
-
-    async def run(stage: Stage, family: Family) -> None:
-        begun = time.monotonic()
-        noted = [] if only is not None else [each for each in journal.results() if each.family == family.name]
-        done = {each.case: each for each in noted}
-        async with family.open(stage, None) as trials:
-            wanted = [only] if only is not None else every(trials.names, max(1, round(len(trials.names) * scale)))
-            ran.extend(done[name] for name in (*wanted, DEFECT) if name in done)
-            await run_cases(trials, family, [name for name in wanted if name not in done], ended)
-        if only is None and DEFECT not in done:
-            ended(await run_defect(stage, family))
-        print(f"{time.strftime('%H:%M:%S')} {family.name}: {time.monotonic() - begun:.0f} s", flush=True)
-
-    with tempfile.TemporaryDirectory(prefix="tenantry-faults-") as directory:
-        await run_lanes(binaries, Path(directory), families, run)
-    return ran
-
-
-def _line(result: Result) -> str:
-    return f"{result.family} {result.case}: {result.seconds:.1f} s, {'FAILED' if result.failure else 'passed'}"
+def _tell(result: Result) -> None:
+    how = "FAILED" if result.failure else "passed"
+    print(f"{time.strftime('%H:%M:%S')} {result.family} {result.case}: {result.seconds:.1f} s, {how}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,22 +23,43 @@ class Result:
 
 
 class Journal:
-    """The results in `directory`, of the code in its present state; a line that a crash cut short is not one."""
+    """The results in `directory` of one version of the code; a line that a crash cut short is not one.
 
-    def __init__(self, directory: Path, version: str) -> None:
+    Several processes may add to it, each to a `part` of its own.
+    """
+
+    def __init__(self, directory: Path, version: str, part: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / f"{version}.jsonl"
+        self.directory = directory
+        self.version = version
+        self._path = directory / f"{version}.{part}.jsonl"
+        self._told: Counter[Path] = Counter()
 
     def results(self) -> list[Result]:
         """Return what has been added, by this run and by earlier ones."""
-        if not self._path.exists():
-            return []
-        return [Result(**json.loads(line)) for line in self._path.read_text().splitlines() if line.endswith("}")]
+        return [result for path in self._parts() for result in _read(path.read_text())]
+
+    def news(self) -> list[Result]:
+        """Return what has been added to any part since the last call."""
+        found = []
+        for path in self._parts():
+            text = path.read_bytes()[self._told[path] :]
+            whole = text[: text.rfind(b"\n") + 1]
+            self._told[path] += len(whole)
+            found += _read(whole.decode())
+        return found
 
     def add(self, result: Result) -> None:
         """Note a result; it is on its way to the disk when this returns."""
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(result)) + "\n")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.directory.glob(f"{self.version}.*.jsonl"))
+
+
+def _read(text: str) -> list[Result]:
+    return [Result(**json.loads(line)) for line in text.splitlines() if line.endswith("}")]
 
 
 def code_version(root: Path) -> str:

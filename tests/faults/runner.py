@@ -1,45 +1,27 @@
-"""Runs families: lanes beside one another, in each family its cases, and its deliberate defect."""
+"""Runs a family: its cases, and its deliberate defect."""
 
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
-from tests.faults.family import Family, Lane, Trials
+from tests.faults.family import Family, Trials
 from tests.faults.journal import Result
 from tests.faults.stage import Stage
-from tests.support.binaries import Binaries
 
-__all__ = ["DEFECT", "every", "run_cases", "run_defect", "run_lanes"]
+__all__ = ["DEFECT", "SETUP", "every", "run_cases", "run_defect"]
 
 DEFECT = "defect"
 """The name that the journal has for the case that shows the family's defect."""
+SETUP = "set-up"
+"""The name that it has for what kept a family from being run to its end."""
 
 
 def every(names: Sequence[str], count: int) -> list[str]:
     """Return `count` names, evenly spread over all and the same each time; all of them if there are no more."""
     count = min(count, len(names))
     return [names[index * len(names) // count] for index in range(count)]
-
-
-async def run_lanes(
-    binaries: Binaries, directory: Path, families: Sequence[Family], run: Callable[[Stage, Family], Awaitable[None]]
-) -> None:
-    """Have `run` run each family, with the stage of its lane, whose logs are in `directory`."""
-
-    async def follow(lane: Lane) -> None:
-        logs = directory / lane.value
-        logs.mkdir()
-        async with Stage(binaries, logs) as stage:
-            for family in families:
-                if family.lane is lane:
-                    await run(stage, family)
-
-    async with asyncio.TaskGroup() as lanes:
-        for lane in Lane:
-            lanes.create_task(follow(lane))
 
 
 async def run_cases(trials: Trials, family: Family, names: Collection[str], ended: Callable[[Result], None]) -> None:

@@ -1,76 +1,67 @@
 """A sample of each family of fault cases, and each family's deliberate defect; `make faults` runs every case."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 import pytest
 
 from tests.faults.family import Family
-from tests.faults.journal import Result
+from tests.faults.journal import Journal, Result
+from tests.faults.lane import SAMPLE
+from tests.faults.lanes import run_lanes
 from tests.faults.registry import FAMILIES
 from tests.faults.report import failures
-from tests.faults.runner import every, run_cases, run_defect, run_lanes
-from tests.faults.stage import Stage
+from tests.faults.runner import DEFECT, SETUP
 from tests.support.background import background
 from tests.support.binaries import Binaries
 
 _EACH = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What a family's sample came to, and its defect."""
-
-    sample: asyncio.Future[list[Result]]
-    defect: asyncio.Future[Result]
+Results = asyncio.Future[list[Result]]
 
 
 @pytest.fixture(scope="module")
 async def ran(
     request: pytest.FixtureRequest, binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Mapping[str, Ran]]:
-    """Every family that a test of this module asks for, in lanes beside one another."""
+) -> AsyncIterator[Mapping[str, Results]]:
+    """The results of every family that a test of this module asks for, which run in lanes beside one another."""
     calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
-    asked = {call.params["family"].name: call.params["family"] for call in calls if call is not None}
-    loop = asyncio.get_running_loop()
-    found = {name: Ran(loop.create_future(), loop.create_future()) for name in asked}
+    families = list({call.params["family"].name: call.params["family"] for call in calls if call}.values())
+    futures = {family.name: Results(loop=asyncio.get_running_loop()) for family in families}
+    found = defaultdict[str, list[Result]](list)
 
-    async def run(stage: Stage, family: Family) -> None:
-        results: list[Result] = []
-        try:
-            async with family.open(stage, None) as trials:
-                await run_cases(trials, family, every(trials.names, family.sample), results.append)
-        except Exception as error:  # whatever it is, it is the test that fails, and other families go on
-            found[family.name].sample.set_exception(error)
-        else:
-            found[family.name].sample.set_result(results)
-        try:
-            found[family.name].defect.set_result(await run_defect(stage, family))
-        except Exception as error:
-            found[family.name].defect.set_exception(error)
+    def ended(result: Result) -> None:
+        found[result.family].append(result)
+        if result.case in (DEFECT, SETUP):
+            futures[result.family].set_result(found[result.family])
 
-    async def run_all() -> None:
+    async def run() -> None:
+        directory = tmp_path_factory.mktemp("faults")
+        journal = Journal(directory / "journal", "sample")
         try:
-            await run_lanes(binaries, tmp_path_factory.mktemp("faults"), list(asked.values()), run)
+            await run_lanes(families, journal, ["--scale", str(SAMPLE)], directory, ended)
         finally:
-            for each in found.values():
-                each.sample.cancel()
-                each.defect.cancel()
+            for name, future in futures.items():
+                if not future.done():
+                    future.set_exception(AssertionError(f"the lanes have ended before {name} had"))
 
-    async with background(run_all()):
-        yield found
-
-
-@_EACH
-async def test_a_sample_of_the_family_keeps_every_promise(family: Family, ran: Mapping[str, Ran]) -> None:
-    results = await ran[family.name].sample
-    worst = max(results, key=lambda each: each.seconds)
-    print(f"{family.name}: {len(results)} cases, worst {worst.case} with {worst.seconds:.1f} s")
-    assert not failures(results), "\n\n".join(failures(results))
+    async with background(run()) as running:
+        yield futures
+        if all(future.done() for future in futures.values()):
+            await running  # which stops its parts
 
 
 @_EACH
-async def test_the_family_notices_its_deliberate_defect(family: Family, ran: Mapping[str, Ran]) -> None:
-    result = await ran[family.name].defect
-    assert result.failure is None, result.failure
+async def test_a_sample_of_the_family_keeps_every_promise(family: Family, ran: Mapping[str, Results]) -> None:
+    cases = [each for each in await ran[family.name] if each.case != DEFECT]
+    worst = max(cases, key=lambda each: each.seconds)
+    print(f"{family.name}: {len(cases)} cases, worst {worst.case} with {worst.seconds:.1f} s")
+    assert len(cases) == family.sample
+    assert not failures(cases), "\n\n".join(failures(cases))
+
+
+@_EACH
+async def test_the_family_notices_its_deliberate_defect(family: Family, ran: Mapping[str, Results]) -> None:
+    (defect,) = (each for each in await ran[family.name] if each.case == DEFECT)
+    assert defect.failure is None, defect.failure

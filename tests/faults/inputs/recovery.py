@@ -15,7 +15,7 @@ import yaml
 
 from tenantry.errors import Invalid
 from tenantry.resources import TENANT_CLASSES, TENANTS, Resource
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Objects, Subject, state_of
 from tests.faults.inputs.values import class_rows, named, tenant_rows
@@ -148,4 +148,5 @@ FAMILY = Family(
         place="tests.faults.defects_inputs:take_a_missing_class_for_none",
         cases=("operator/class-that-is-not-there",),
     ),
+    lane=Lane.INPUTS,
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from tenantry.errors import Invalid
 from tenantry.resources import NAMESPACES, TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Subject
 from tests.faults.inputs.values import Row, named, tenant_rows, with_value
@@ -142,4 +142,5 @@ FAMILY = Family(
         cases=("seed-213", "seed-139", "seed-232", "seed-189"),
     ),
     drawn=True,
+    lane=Lane.INPUTS,
 )

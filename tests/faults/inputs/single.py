@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tenantry.errors import Invalid
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.leaves import LENT, class_leaves
 from tests.faults.inputs.subject import AFTERWARDS, Objects, Subject, state_of
@@ -224,4 +224,5 @@ FAMILY = Family(
         place="tests.faults.defects_inputs:forget_time_zones",
         cases=("own/argocd.project.syncWindows[].timeZone/1",),
     ),
+    lane=Lane.INPUTS,
 )

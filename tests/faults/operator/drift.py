@@ -16,7 +16,7 @@ from tenantry.resources import (
     NAMESPACES,
     TENANTS,
 )
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Objects, Subject, merge_patch
 from tests.faults.operator.canonical import differences, renamed
@@ -191,4 +191,5 @@ FAMILY = Family(
         place="tests.faults.defects_inputs:trust_the_digest",
         cases=("ResourceQuota/tenantry/spec.hard.pods/changed",),
     ),
+    lane=Lane.INPUTS,
 )

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tenantry.resources import NAMESPACES, RESOURCE_QUOTAS, ROLE_BINDINGS, TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Objects, Subject, state_of
 from tests.faults.operator.antics import Monkey
@@ -167,4 +167,5 @@ FAMILY = Family(
         tries=10,
     ),
     drawn=True,
+    lane=Lane.INPUTS,
 )

@@ -12,7 +12,7 @@ from typing import Any
 from tenantry.errors import NotFound
 from tenantry.kube import Kube
 from tenantry.resources import APP_PROJECTS, CRDS, TENANTS
-from tests.faults.family import Broken, Defect, Family
+from tests.faults.family import Broken, Defect, Family, Lane
 from tests.faults.inputs.arena import Arena, arena
 from tests.faults.inputs.subject import Subject
 from tests.faults.operator.canonical import State, differences
@@ -132,4 +132,5 @@ FAMILY = Family(
         cases=("seed-0",),
     ),
     drawn=True,
+    lane=Lane.INPUTS,
 )
