@@ -6,6 +6,7 @@ gzipped and named by the SHA-256 of its bytes: it never changes, and its name is
 
 import hashlib
 import json
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def unpack_chunk(name: str, data: bytes) -> dict[Entry, bytes]:
     start = raw.index(b"\n") + 1
     entries = {}
     for table, key, length in json.loads(raw[:start]):
-        entries[table, key] = raw[start : start + length]
+        entries[sys.intern(table), key] = raw[start : start + length]
         start += length + 1
     return entries
 

@@ -13,6 +13,7 @@ from typing import Any
 from tenantry_generator.errors import RecordCorrupt
 from tenantry_generator.record import Stored
 from tenantry_generator.record.chunks import PREFIX, Packed, unpack_chunk
+from tenantry_generator.record.tables import Loaded
 
 __all__ = ["INDEX", "Index", "decode", "encode", "unpack"]
 
@@ -82,13 +83,15 @@ def unpack(data: bytes | None, chunks: Mapping[str, bytes]) -> tuple[Stored, Pac
     index = decode(data)
     if not index.chunks:
         return None
-    members = tuple(_members(name, size, chunks) for name, size in index.chunks)
-    tables: dict[str, dict[str, bytes]] = {table: {} for table in index.tables}
-    for entries in members:
+    members = []
+    tables = {table: Loaded() for table in index.tables}
+    for name, size in index.chunks:
+        entries = _members(name, size, chunks)
+        members.append(tuple(sorted(entries)))
         for (table, key), value in entries.items():
-            tables[table][key] = value
+            tables[table].add(key, value)
     names, sizes = zip(*index.chunks, strict=True)
-    packed = Packed(tables, tuple(tuple(sorted(entries)) for entries in members), names, sizes)
+    packed = Packed(tables, tuple(members), names, sizes)
     return Stored(index.revision, index.meta, tables), packed
 
 

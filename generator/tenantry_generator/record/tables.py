@@ -1,14 +1,16 @@
 """A table of the record that is encoded when its bytes are asked for, and whose changes are told without them.
 
-To keep the bytes of everything that is served beside what they are made of would double what a tenant takes.
+To keep the bytes of everything that is served beside what they are made of would double what a tenant takes. What was
+read is let go soon, and lies in one piece: memory of many small ones would stay with the process.
 """
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tenantry_generator.blockmap import BlockMap, changed_keys
 
-__all__ = ["Encoded", "Joined", "changed_entries"]
+__all__ = ["Encoded", "Joined", "Loaded", "changed_entries"]
 
 
 class Encoded(Mapping[str, bytes]):
@@ -67,6 +69,33 @@ class Joined(Mapping[str, bytes]):
             for name in before._tables.keys() | self._tables.keys()
             for key in changed_entries(before._tables.get(name, nothing), self._tables.get(name, nothing))
         ]
+
+
+class Loaded(Mapping[str, bytes]):
+    """A table as it was read, entry by entry."""
+
+    __slots__ = ("_ends", "_numbers", "_values")
+
+    def __init__(self) -> None:
+        self._values = bytearray()
+        self._ends = array("Q", [0])
+        self._numbers: dict[str, int] = {}
+
+    def __getitem__(self, key: str) -> bytes:
+        number = self._numbers[key]
+        return bytes(self._values[self._ends[number] : self._ends[number + 1]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, key: str, value: bytes) -> None:
+        """Add an entry, in the place of one of the same key."""
+        self._numbers[key] = len(self._ends) - 1
+        self._values += value
+        self._ends.append(len(self._values))
 
 
 def changed_entries(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
