@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from tests.faults.generator.client import Trace
 from tests.faults.generator.parts import Gate, Table
@@ -13,6 +14,15 @@ __all__ = ["Trouble"]
 
 _LONGEST = 1.2
 """Seconds that one trouble lasts: longer than it takes to be sure that a row has left."""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do it; when cancelled meanwhile, end only once it is done, and can be undone."""
+    doing = asyncio.create_task(work)
+    try:
+        await asyncio.shield(doing)
+    finally:
+        await asyncio.wait((doing,))
 
 
 class Trouble:
@@ -54,8 +64,8 @@ class Trouble:
         await asyncio.sleep(self._draw.uniform(0.1, _LONGEST))
 
     async def _stop(self) -> None:
-        await asyncio.to_thread(self._server.stop)
         try:
+            await _to_its_end(asyncio.to_thread(self._server.stop))
             await self._last()
         finally:
             await self._server.start()
@@ -100,8 +110,8 @@ class Trouble:
         await self._table.sql(f"LOCK organization; SELECT pg_sleep({self._draw.uniform(0.1, _LONGEST)})")
 
     async def _undone(self, statement: str, back: str) -> None:
-        await self._table.sql(f"{statement}; NOTIFY tenantry")
         try:
+            await _to_its_end(self._table.sql(f"{statement}; NOTIFY tenantry"))
             await self._last()
         finally:
             await self._table.sql(f"{back}; NOTIFY tenantry")

@@ -9,7 +9,8 @@ limit. Every answer is judged. What is granted, because no generator could know 
 - What is lost when a process starts or takes over, and still is when its first read has been confirmed, counts as
   removed, within the limit (docs/adr/0023): the record may hold what this process has never seen itself.
 - The first answer after the record was lost is judged by the numbers alone, as is a first contact: the number of
-  Applications is the only witness. After the record was set back, what came since then is not known to anybody.
+  Applications is the only witness. After the record was set back, what came or was agreed to since then is not known
+  to anybody.
 """
 
 from collections.abc import Collection
@@ -130,7 +131,7 @@ class Judge:
         before = generator.applications
         if generator.lineage is not None and not known.amnesia:
             since = -1.0 if known.forgot is None else known.forgot
-            gone = [key for key in gone if not self._came_after(before[key], since)]
+            gone = [key for key in gone if not self._new_since(before[key], since)]
             self._reasons(applicationset, generator, gone, known)
             return
         generator.shortage = len(before) - elements
@@ -150,9 +151,11 @@ class Judge:
                 f"{self.clock.now:.1f}"
             )
 
-    def _came_after(self, application: Application, at: float) -> bool:
-        came = self.truth.came_after
-        return came(application.tenant, at) or came(application.namespace, at, (NAMESPACES,))
+    def _new_since(self, application: Application, at: float) -> bool:
+        """Whether it may be there for something of which a record of that time knows nothing."""
+        tenant, namespace, came = application.tenant, application.namespace, self.truth.came_after
+        agreed = any(name in (tenant, namespace) and then > at for (_, name), then in self.agreed.items())
+        return agreed or came(tenant, at) or came(namespace, at, (NAMESPACES,))
 
     def _next(
         self,
