@@ -15,6 +15,8 @@ __all__ = ["Hand"]
 
 _MANAGER = "faults"
 _DEADLINE = 60.0
+_TAKEN_APART = 90.0
+"""Seconds more for Kubernetes to take the namespaces of a Tenant apart, ten at a time, with those of other cases."""
 _PATIENCE = 30.0
 _BY_KIND = {resource.kind: resource for resource in KINDS}
 
@@ -102,7 +104,7 @@ class Hand:
 
     async def gone(self) -> None:
         """Wait until the Tenant is gone."""
-        await eventually(self.is_gone, within=self._deadline, what=f"the Tenant {self.token} is gone")
+        await eventually(self.is_gone, within=self._deadline + _TAKEN_APART, what=f"the Tenant {self.token} is gone")
 
     async def clear(self) -> None:
         """Remove all that there is of the case but its namespaces, whose deletion would cost most of all."""
