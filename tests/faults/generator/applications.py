@@ -27,7 +27,7 @@ _CASES = 300
 class _Schedules:
     """Cases `seed-N`."""
 
-    at_once = 6
+    at_once = 4
     names: Sequence[str] = tuple(f"seed-{number}" for number in range(_CASES))
 
     def __init__(self, stage: Stage, argocd: ArgoCD, applications: Applications, defect: Defect | None) -> None:

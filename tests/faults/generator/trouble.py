@@ -17,7 +17,7 @@ _LONGEST = 1.2
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do it; when cancelled meanwhile, end only once it is done, and can be undone."""
+    """Do it; when cancelled meanwhile, end only once it is done: what was half done is not undone, or half undone."""
     doing = asyncio.create_task(work)
     try:
         await asyncio.shield(doing)
@@ -68,7 +68,7 @@ class Trouble:
             await _to_its_end(asyncio.to_thread(self._server.stop))
             await self._last()
         finally:
-            await self._server.start()
+            await _to_its_end(self._server.start())
 
     async def _cut(self) -> None:
         self._table.gate.cut()
@@ -114,7 +114,7 @@ class Trouble:
             await _to_its_end(self._table.sql(f"{statement}; NOTIFY tenantry"))
             await self._last()
         finally:
-            await self._table.sql(f"{back}; NOTIFY tenantry")
+            await _to_its_end(self._table.sql(f"{back}; NOTIFY tenantry"))
 
     async def _api_shut(self) -> None:
         self._api.shut()

@@ -47,7 +47,7 @@ class _Recoveries:
         self._refusals = dict(_refusals())
         self._bad: Mapping[str, Any] = yaml.safe_load(_BAD.read_text())
         self.names = [*(f"operator/{name}" for name in self._bad), *self._refusals]
-        self.at_once = 16
+        self.at_once = 8
 
     async def run(self, name: str) -> None:
         if name in self._refusals:

@@ -44,7 +44,7 @@ class _Sequences:
         self._drawn = [row for row in rows if "[]" not in row.leaf and row.leaf not in _TOLD_APART]
         self._forbidden = [invalid.spec for row in rows for invalid in row.invalid.values()]
         self.names = [f"seed-{number}" for number in range(_SEQUENCES)]
-        self.at_once = 24
+        self.at_once = 8
 
     async def run(self, name: str) -> None:
         random = Random(int(name.removeprefix("seed-")))  # noqa: S311 # no secret, and it must come again

@@ -39,7 +39,7 @@ class _Singles:
             *((_CLASS, row) for row in class_rows().values()),
         ]
         self.names = [f"{layer}/{row.leaf}/{value}" for layer, row in rows for value in row.values]
-        self.at_once = 16
+        self.at_once = 8
 
     async def run(self, name: str) -> None:
         layer, leaf, value = name.split("/")

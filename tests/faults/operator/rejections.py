@@ -21,7 +21,7 @@ from tests.support.kube_request import Exchange, Target
 
 __all__ = ["C3"]
 
-_TOGETHER = 16
+_TOGETHER = 8
 _LONG = 6.0
 """Seconds for which an object's writes are refused in a case that ends in `for-long`."""
 _MOST = 12
@@ -30,7 +30,7 @@ was reset by itself, and some more when something else calls for a look."""
 _MORE = 6
 """Writes that a refusal may cost besides: the one that is repeated, and statuses that tell of it and of its end."""
 _LISTED = 6
-"""And a namespace's: the AppProject and the policies of two others list it, and are written without it, then with it."""
+"""And a namespace's: the AppProject and the policies of two others list it; written without it, then with it."""
 _FATES: Mapping[str, Fate] = {
     "conflict": Reject(409, "Conflict"),
     "invalid": Reject(422, "Invalid"),
