@@ -6,6 +6,7 @@ caches are not behind by the same: one that has not heard of a namespace yet, or
 it what another has already seen inside. Where nothing is to be done nothing is read, so a settled cluster pays nothing.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from tenantry.errors import Conflict, NotFound
@@ -16,6 +17,10 @@ from tenantry_operator.children.namespace import Namespace
 from tenantry_operator.entry import Entry
 
 __all__ = ["Live"]
+
+
+_Standing = tuple[str, str | None, bool]
+"""A namespace's uid, its owner, and whether it is going."""
 
 
 class Known(Protocol):
@@ -39,6 +44,12 @@ class Live:
         self._known = known
         self._tenant: tuple[str, int, bool] | None = None
         self._namespaces: set[str] = set()
+        self._taken: dict[str, _Standing | None] = {}
+
+    def planned(self, actions: Iterable[Action]) -> None:
+        """Take in what the actions of a plan rest on; to be called before the caches can have gone on from that."""
+        inside = {name for action in actions if (name := _inside(action)) is not None}
+        self._taken = {name: _standing(self._known.namespace(name)) for name in inside}
 
     async def confirm(self, entry: Entry, action: Action) -> None:
         """Raise Conflict unless what `action` rests on is as it is known."""
@@ -67,7 +78,7 @@ class Live:
         self._tenant = _state(entry)
 
     async def _confirm_namespace(self, entry: Entry, name: str) -> None:
-        before = _standing(self._known.namespace(name))
+        before = self._taken[name]
         try:
             self._known.absorb(entry.name, await self._kube.get(NAMESPACES, name))
         except NotFound as error:
@@ -82,7 +93,7 @@ def _state(entry: Entry) -> tuple[str, int, bool]:
     return entry.uid, entry.generation, entry.deleting
 
 
-def _standing(namespace: Namespace | None) -> tuple[str, str | None, bool] | None:
+def _standing(namespace: Namespace | None) -> _Standing | None:
     return None if namespace is None else (namespace.uid, namespace.owner, namespace.terminating)
 
 

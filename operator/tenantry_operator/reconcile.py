@@ -99,6 +99,7 @@ class Reconciler:
                 generation = entry.generation
                 refused.clear()  # what was refused may not be asked for any more
             plan = await self._plan(entry, {target: str(error) for target, error in refused.items()})
+            live.planned(plan.actions)
             self._events.say(entry, notes.of_deletion(entry))
             actions = [action for action in plan.actions if action.target not in refused]
             if not actions:

@@ -23,7 +23,6 @@ class Lane(Enum):
     """What runs beside one another, each lane on parts of its own: most of what a case does is wait."""
 
     OPERATOR = "operator"
-    VIEWS = "views"
     INPUTS = "inputs"
     GENERATOR = "generator"
     VIRTUAL = "virtual"

@@ -69,6 +69,7 @@ class Server:
 
 async def confirm(server: Server, *actions: Action) -> None:
     live = Live(cast(Kube, server), server)
+    live.planned(actions)
     for action in actions:
         await live.confirm(entry_of(tenant()), action)
         live.done(entry_of(tenant()), action)
@@ -106,6 +107,15 @@ async def test_nothing_is_deleted_or_made_in_a_namespace_that_is_not_as_it_was_k
     with pytest.raises(Conflict, match="namespace acme-dev was not what it was taken for"):
         await confirm(server, action)
     assert server.known == namespace(), "the next look knows it"
+
+
+async def test_what_a_watch_tells_after_the_plan_was_made_does_not_hide_what_the_plan_rests_on() -> None:
+    server = Server(tenant(), namespace(), known=namespace(owner="other"))
+    live = Live(cast(Kube, server), server)
+    live.planned([DELETES])
+    server.known = namespace()
+    with pytest.raises(Conflict, match="namespace acme-dev was not what it was taken for"):
+        await live.confirm(entry_of(tenant()), DELETES)
 
 
 async def test_nothing_is_deleted_in_a_namespace_that_is_gone() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from tests.faults.family import Broken, Defect, Family, Lane, Trials
+from tests.faults.family import Broken, Defect, Family, Trials
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.ledger import EVENTS, LEASE
 from tests.faults.operator.observer import token_in
@@ -117,5 +117,4 @@ G1 = Family(
         place="tests.faults.defects_crash:renew_the_times",
         cases=[f"{_DEFECTIVE}/{_IDLE}"],
     ),
-    lane=Lane.VIEWS,
 )

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
-from tests.faults.family import Broken, Defect, Family, Lane, Trials
+from tests.faults.family import Broken, Defect, Family, Trials
 from tests.faults.operator.canonical import renamed
 from tests.faults.operator.observer import token_in
 from tests.faults.operator.pace import RESTLESS
@@ -69,7 +69,7 @@ class Ears:
 class LostEvents:
     """The cases: WORKLOAD/WHAT is lost."""
 
-    at_once = 12
+    at_once = 6
 
     def __init__(self, world: World, losses: Mapping[str, Lost], *, within: float) -> None:
         self._world = world
@@ -175,7 +175,6 @@ U1 = Family(
         place="tests.faults.operator.defects_views:lists_once",
         cases=["small/Tenant::TENANT:01"],
     ),
-    lane=Lane.VIEWS,
 )
 
 U2 = Family(
@@ -188,5 +187,4 @@ U2 = Family(
         place="tests.faults.operator.defects_views:keeps_what_lists_lack",
         cases=["delete/all"],
     ),
-    lane=Lane.VIEWS,
 )
