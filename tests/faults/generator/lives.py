@@ -20,7 +20,7 @@ from tests.faults.generator.client import Trace, judged
 from tests.faults.generator.deletions import Applications, Owed
 from tests.faults.generator.disasters import ACTIVE, LEFT, application_set, heal, strike
 from tests.faults.generator.front import Front
-from tests.faults.generator.parts import Table, table, with_admin
+from tests.faults.generator.parts import Table, metric, table, with_admin
 from tests.faults.generator.schedule import Disaster, End, Episode, Event, Kind, Schedule
 from tests.faults.stage import Stage
 from tests.support.argocd import NAMESPACE, ArgoCD
@@ -218,8 +218,10 @@ class Life:
             await asyncio.sleep(_ASKS_AGAIN)
 
     async def _healthy(self) -> bool:
+        """Whether it answers, and not out of the record alone: what it reads first is what it takes for the table."""
         status, _ = await self._generator.getparams()
-        return status == 200 and not await self._generator.holds()
+        is_read = await metric(self._generator, "tenantry_source_up", source="postgres") == 1
+        return status == 200 and is_read and not await self._generator.holds()
 
     async def _counted(self) -> None:
         """Wait until the ApplicationSet's own status has as many Applications: what a first contact is judged by."""

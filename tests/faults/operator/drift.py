@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tenantry.errors import Forbidden, Invalid
+from tenantry.errors import Forbidden, Invalid, NotFound
 from tenantry.names import FINALIZER
 from tenantry.resources import (
     APP_PROJECTS,
@@ -40,6 +40,7 @@ _RESOURCES = {resource.kind: resource for resource in KINDS}
 _CLAIMED = (NAMESPACES.kind, APP_PROJECTS.kind)
 """Kinds of which one without any mark of ours is somebody else's."""
 _WITHIN = 10.0
+_TAKEN_APART = 60.0
 _TENANTS = 8
 
 
@@ -82,6 +83,16 @@ class _Drifts:
         resource, kube = _RESOURCES[kind], self._arena.kube
         if how == "deleted":
             await kube.delete(resource, name, namespace or None)
+
+            async def is_gone() -> bool:
+                try:
+                    return bool((await kube.get(resource, name, namespace or None))["metadata"]["uid"] != uid)
+                except NotFound:
+                    return True
+
+            uid = body["metadata"]["uid"]
+            # Of a namespace Kubernetes takes its time, which is not the operator's.
+            await eventually(is_gone, within=_TAKEN_APART, what=f"{kind} {name} is gone")
             return True
         for other in _hand_made(body, path, how):
             patch = merge_patch(body, other)
