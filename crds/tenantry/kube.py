@@ -19,11 +19,7 @@ from tenantry.jsontext import dump_json, load_json
 from tenantry.kube_errors import error_from_response, error_from_status, reason
 from tenantry.resources import Resource
 
-__all__ = ["RECURSION_LIMIT", "Applied", "Kube"]
-
-RECURSION_LIMIT = 25_000
-"""For sys.setrecursionlimit. The API server takes JSON 10,000 levels deep; by Python's default a single such object
-would make every list that holds it unreadable."""
+__all__ = ["Applied", "Kube"]
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"

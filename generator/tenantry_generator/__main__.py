@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import ssl
@@ -18,7 +17,8 @@ from aiohttp import web
 from tenantry.credentials import load_credentials
 from tenantry.errors import SettingsError
 from tenantry.identity import process_identity
-from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.interpreter import prepare_interpreter
+from tenantry.kube import Kube
 from tenantry.lease import Elector
 from tenantry.render import CLUSTER, POSTGRES
 from tenantry.serving import serving
@@ -50,9 +50,6 @@ __all__ = ["main"]
 
 log = get_logger(__name__)
 
-_COLLECT_EVERY = 20_000
-"""Objects between two collections of cyclic garbage. With Python's 700 a start walks again and again through rows that
-only become more, and a filtered answer meets a walk through all of them."""
 _SHUTDOWN = 10.0
 
 
@@ -66,8 +63,7 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('tenantry')}")
     parser.parse_args()
-    sys.setrecursionlimit(RECURSION_LIMIT)
-    gc.set_threshold(_COLLECT_EVERY)
+    prepare_interpreter()
     configure_logging()
     try:
         asyncio.run(_serve(load_settings(os.environ)))

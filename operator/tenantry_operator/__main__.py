@@ -5,7 +5,6 @@ Only one process at a time gets as far as kopf, and only as long as it holds the
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -17,7 +16,8 @@ from aiohttp import web
 from tenantry.credentials import Credentials, load_credentials
 from tenantry.errors import KubeError, NotFound, SettingsError
 from tenantry.identity import process_identity
-from tenantry.kube import RECURSION_LIMIT, Kube
+from tenantry.interpreter import prepare_interpreter
+from tenantry.kube import Kube
 from tenantry.lease import Elector
 from tenantry.resources import TENANT_CLASSES, TENANTS
 from tenantry.serving import serving
@@ -31,9 +31,6 @@ from tenantry_operator.worker import Worker
 log = get_logger(__name__)
 
 _SHUTDOWN = 2.0
-_COLLECT_EVERY = 20_000
-"""Objects between two collections of cyclic garbage. With Python's 700, which suit a small heap, a third of the time
-of a start goes into walking through caches that only grow."""
 
 
 def main() -> None:
@@ -46,8 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"tenantry-operator {version('tenantry')}")
     parser.parse_args()
-    sys.setrecursionlimit(RECURSION_LIMIT)
-    gc.set_threshold(_COLLECT_EVERY)
+    prepare_interpreter()
     configure_logging()
     try:
         asyncio.run(_run(Settings.from_environment(os.environ)))

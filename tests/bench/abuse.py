@@ -52,7 +52,8 @@ async def measure(tenants: int) -> None:
         with strangers(port, slow=_SLOW, idle=_IDLE, guesses=_GUESSES, log=log) as harm:
             p99, most = await _latencies(generator.url, pid)
             cpu = (cpu_seconds(pid) - used) / _SECONDS
-        print(f"  {harm.ended} connections ended, guesses {harm.guesses} {len(harm.failed)} failed, {cpu:.2f} cores")
+        guesses = f"guesses {harm.guesses} and {len(harm.failed)} failed"
+        print(f"  {harm.ended} connections ended, {guesses}, {cpu:.2f} cores")
     _judge("p99 in ms", p99, _P99_MS)
     _judge("growth of memory in MiB", most - before, _GROWTH_MIB)
 
