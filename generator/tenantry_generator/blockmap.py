@@ -6,84 +6,20 @@ block and not all: whoever compares two of them passes over the blocks that both
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from itertools import chain, compress
+from itertools import chain, repeat
 from operator import is_
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["Block", "BlockMap", "Mask", "Trait", "changed_keys", "replaced_keys"]
+from tenantry_generator.block import STRIDE, Block, Chosen, Mask
+
+__all__ = ["BlockMap", "changed_keys", "replaced_keys"]
 
 V = TypeVar("V")
-V_contra = TypeVar("V_contra", contravariant=True)
 T = TypeVar("T")
 
 _MADE, _MOST, _FEW = 256, 512, 64
 """Entries of a block: when a map is made, at most, and so few that it is joined to the one before it."""
-
-Mask = int
-"""A set of a block's entries: a bit for each, that of the first entry lowest."""
-_INDEXES = 16
-"""Of so many traits at most a block is indexed: they come with requests, and each may take as much room as the rows."""
-_SPARSE = 16
-"""Entries up to which it is quicker to pick each than to go through the block."""
-_BITS = bytes.maketrans(b"01", b"\0\1")
 _ABSENT: Any = object()
-
-
-class Trait(Protocol[V_contra]):
-    """Something that entries are looked for by. Equal traits give equal texts."""
-
-    def __hash__(self) -> int: ...
-
-    def of(self, key: str, value: V_contra) -> str | None:
-        """Return the text that an entry has, None if it has none."""
-        ...
-
-
-class Block(Generic[V]):
-    """Some entries that follow each other. Equal to itself alone, so that what follows from it can be kept by it."""
-
-    __slots__ = ("_indexes", "all", "keys", "values")
-
-    def __init__(self, keys: tuple[str, ...], values: tuple[V, ...]) -> None:
-        self.keys = keys
-        self.values = values
-        self.all: Mask = (1 << len(keys)) - 1
-        self._indexes: dict[Trait[V], Mapping[str | None, Mask]] = {}
-
-    def items(self) -> Iterator[tuple[str, V]]:
-        """Return the entries in order."""
-        return zip(self.keys, self.values, strict=True)
-
-    def equals(self, other: "Block[V]") -> bool:
-        """Whether the entries are equal."""
-        return self.keys == other.keys and self.values == other.values
-
-    def index(self, trait: Trait[V]) -> Mapping[str | None, Mask]:
-        """Return by its text which entries have it. It is made when it is first asked for."""
-        if (found := self._indexes.get(trait)) is not None:
-            return found
-        made: dict[str | None, Mask] = {}
-        bit = 1
-        for key, value in self.items():
-            text = trait.of(key, value)
-            made[text] = made.get(text, 0) | bit
-            bit <<= 1
-        if len(self._indexes) >= _INDEXES:
-            del self._indexes[next(iter(self._indexes))]
-        self._indexes[trait] = made
-        return made
-
-    def index_like(self, before: "Block[V]") -> None:
-        """Make the indexes that were asked of another block, before anybody waits for them."""
-        for trait in list(before._indexes):
-            self.index(trait)
-
-    def only(self, mask: Mask) -> Iterator[tuple[str, V]]:
-        """Return these entries in order."""
-        if mask.bit_count() <= _SPARSE:
-            return ((self.keys[at], self.values[at]) for at in _places(mask))
-        bits = bin(mask)[:1:-1].encode().translate(_BITS)
-        return compress(self.items(), bits)
 
 
 class BlockMap(Mapping[str, V]):
@@ -139,19 +75,39 @@ class BlockMap(Mapping[str, V]):
     def where(self, accepted: Callable[[Block[V]], Mask]) -> "BlockMap[V]":
         """Return the entries that `accepted` says of each block: itself if those are all."""
         blocks: list[Block[V]] = []
-        some: list[tuple[str, V]] = []
-        for block in self.blocks:
+        chosen = Chosen[V]()
+        for number, block in enumerate(self.blocks):
             mask = accepted(block)
-            if some and (mask == block.all or len(some) >= _MADE):
-                blocks.append(_joined(some))
-                some = []
+            if not mask:
+                continue
+            if chosen.keys and (mask == block.all or len(chosen.keys) >= _MADE):
+                blocks.append(chosen.block())
+                chosen = Chosen()
             if mask == block.all:
                 blocks.append(block)
-            elif mask:
-                some += block.only(mask)
-        if some:
-            blocks.append(_joined(some))
+            else:
+                chosen.add(block, mask, number=number)
+        if chosen.keys:
+            blocks.append(chosen.block())
         return self if len(blocks) == len(self.blocks) and all(map(is_, blocks, self.blocks)) else BlockMap(blocks)
+
+    def located(self, some: Block[V]) -> Iterator[tuple[V, Block[V] | None, int]]:
+        """Yield each of some values, and where this map has that very object: the block and the number in it, if any.
+
+        Quick for what `where` has chosen out of this map, or out of the one before a change.
+        """
+        for key, value, place in zip(some.keys, some.values, some.places or repeat(0), strict=False):
+            number, at = divmod(place, STRIDE)
+            block = self.blocks[number] if number < len(self.blocks) else None
+            if block is not None and at < len(block.keys) and block.values[at] is value:
+                yield value, block, at
+                continue
+            block = self.block_of(key) if self.blocks else None
+            at = 0 if block is None else bisect_left(block.keys, key)
+            if block is not None and at < len(block.keys) and block.values[at] is value:
+                yield value, block, at
+            else:
+                yield value, None, 0
 
     def block_of(self, key: str) -> Block[V]:
         """Return the block that has the key, or would have it; there must be one."""
@@ -243,13 +199,6 @@ def _entries(entries: BlockMap[V], passed_over: Collection[Block[V]]) -> dict[st
     return dict(chain.from_iterable(block.items() for block in entries.blocks if block not in passed_over))
 
 
-def _places(mask: Mask) -> Iterator[int]:
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
-
-
 def _append(blocks: list[Block[V]], entries: Mapping[str, V], before: Block[V]) -> None:
     """Append what has become of the block `before`: itself if nothing has."""
     keys = sorted(entries)
@@ -261,11 +210,6 @@ def _append(blocks: list[Block[V]], entries: Mapping[str, V], before: Block[V]) 
         joined = blocks.pop()
         keys, values = [*joined.keys, *keys], [*joined.values, *values]
     blocks += _cut(keys, values, _MOST)
-
-
-def _joined(entries: Iterable[tuple[str, V]]) -> Block[V]:
-    keys, values = zip(*entries, strict=True)
-    return Block(keys, values)
 
 
 def _cut(keys: list[str], values: list[V], most: int) -> Iterator[Block[V]]:

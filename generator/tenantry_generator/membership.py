@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from tenantry.render import CLUSTER, POSTGRES
-from tenantry_generator.blockmap import Block, BlockMap, replaced_keys
+from tenantry_generator.block import Block
+from tenantry_generator.blockmap import BlockMap, replaced_keys
 from tenantry_generator.guard import SHARE, SHARE_OF_ALL, Hold, Ledger, Room, Verdict, held_by, judge
 from tenantry_generator.merge import Merged, changed_names, merge, with_keys
 from tenantry_generator.namespaces import Namespaces

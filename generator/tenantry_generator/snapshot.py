@@ -4,13 +4,13 @@ A snapshot is never changed, only replaced by one assignment, so no request can 
 kept by block of the rows, and those of a block that has not changed are those of the snapshot before.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from tenantry.render import Row
-from tenantry_generator.blockmap import Block, BlockMap
+from tenantry_generator.block import Block
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.body import Body, Part
 from tenantry_generator.contract import assemble, encode_row
 from tenantry_generator.query import Query
@@ -68,16 +68,8 @@ class Snapshot:
 
     def _elements(self, block: Block[Row]) -> Iterator[bytes]:
         """Yield the bytes of each of some elements, those of rows without encoding them again."""
-        known, last, part = block, "", None
-        for key, row in block.items():
-            if key > last and self.rows:
-                known = self.rows.block_of(key)
-                last, part = known.keys[-1], self.parts[known]
-            at = bisect_left(known.keys, key)
-            if part is not None and at < len(known.keys) and known.values[at] is row:
-                yield part.element(at)
-            else:
-                yield encode_row(row)
+        for row, known, at in self.rows.located(block):
+            yield encode_row(row) if known is None else self.parts[known].element(at)
 
 
 def _blocks(elements: Mapping[str, Row]) -> Iterator[Block[Row]]:

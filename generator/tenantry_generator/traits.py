@@ -3,14 +3,14 @@
 An answer with a filter then costs what it holds, and not what there is to choose from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
 
 from tenantry.render import Row
-from tenantry_generator.blockmap import Block, BlockMap, Mask, Trait
+from tenantry_generator.block import Block, Mask, Trait
+from tenantry_generator.blockmap import BlockMap
 from tenantry_generator.selector import Requirement
 from tenantry_generator.shard import shard_of
 
@@ -18,6 +18,8 @@ __all__ = ["Condition", "KeyTrait", "LabelTrait", "ShardTrait", "choose", "text_
 
 Condition = tuple[Trait[Row], Requirement]
 """The requirement is on the text of the trait."""
+Index = Mapping[str | None, Mask]
+"""A block's entries by the text that a trait gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,13 @@ def choose(rows: Mapping[str, Row], conditions: Sequence[Condition]) -> Mapping[
     if not conditions:
         return rows
 
+    tests = [(trait, _test(requirement)) for trait, requirement in conditions]
+
     def accepted(block: Block[Row]) -> Mask:
         found = block.all
-        for trait, requirement in conditions:
+        for trait, test in tests:
             if found:
-                found &= _accepted(block.index(trait), requirement, block.all)
+                found &= test(block.index(trait), block.all)
         return found
 
     return BlockMap.of(rows).where(accepted)
@@ -77,18 +81,22 @@ def text_of(scalar: str | bool) -> str:
     return scalar
 
 
-def _accepted(index: Mapping[Any, Mask], requirement: Requirement, everything: Mask) -> Mask:
-    """Return which entries `Requirement.accepts`."""
+def _test(requirement: Requirement) -> Callable[[Index, Mask], Mask]:
+    """Return what picks the entries that `Requirement.accepts` out of an index, and out of all entries."""
+    values = tuple(requirement.values)
     match requirement.operator:
+        case "In" if len(values) == 1:
+            only = values[0]
+            return lambda index, everything: index.get(only, 0)
         case "In":
-            return _any_of(index, requirement)
+            return lambda index, everything: _any_of(index, values)
         case "NotIn":
-            return everything & ~_any_of(index, requirement)
+            return lambda index, everything: everything & ~_any_of(index, values)
         case "Exists":
-            return everything & ~index.get(None, 0)
+            return lambda index, everything: everything & ~index.get(None, 0)
         case _:
-            return index.get(None, 0)
+            return lambda index, everything: index.get(None, 0)
 
 
-def _any_of(index: Mapping[Any, Mask], requirement: Requirement) -> Mask:
-    return reduce(or_, (index.get(value, 0) for value in requirement.values), 0)
+def _any_of(index: Index, values: Iterable[str]) -> Mask:
+    return reduce(or_, (index.get(value, 0) for value in values), 0)

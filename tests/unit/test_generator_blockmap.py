@@ -78,3 +78,26 @@ def test_an_index_tells_the_same_as_a_look_at_every_entry() -> None:
         assert wanted == {key: value for key, value in model.items() if LastDigit().of(key, value) == text}
     block = found.blocks[0]
     assert block.index(LastDigit()) is block.index(LastDigit())
+
+
+def test_what_was_chosen_is_found_in_the_map_that_it_came_from_and_after_any_change() -> None:
+    chance = dice()
+    for _ in range(20):
+        model = {f"k{number:04}": [number] for number in chance.sample(range(6000), k=chance.choice([1, 40, 3000]))}
+        found = BlockMap.of(model)
+        by_hand = BlockMap.of({key: model[key] for key in chance.sample(sorted(model), k=(len(model) + 1) // 2)})
+        masks = {block: chance.getrandbits(len(block.keys)) for block in found.blocks}
+        chosen = found.where(lambda block, masks=masks: masks[block])  # type: ignore[misc]
+        changed = found
+        for _ in range(4):
+            for block in (*chosen.blocks, *by_hand.blocks):
+                for value, where, at in changed.located(block):
+                    key = f"k{value[0]:04}"
+                    is_there = changed.get(key) is value
+                    assert (where is not None) == is_there, key
+                    assert where is None or (where in changed.blocks and where.values[at] is value)
+            put = {f"k{chance.randrange(6000):04}": [-1] for _ in range(chance.choice([1, 400]))}
+            drop = chance.sample(sorted(model), k=min(len(model), chance.choice([0, 1, 900])))
+            changed = changed.updated(put, drop)
+        assert [value for block in chosen.blocks for value in block.values] == list(chosen.values())
+        assert all(where is None for block in chosen.blocks for _, where, _ in BlockMap[list[int]]().located(block))
