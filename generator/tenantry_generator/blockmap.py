@@ -117,10 +117,11 @@ class BlockMap(Mapping[str, V]):
         return max(0, bisect_right(self._firsts, key) - 1)
 
     def __getitem__(self, key: str) -> V:
-        found: V = self.get(key, _ABSENT)
-        if found is _ABSENT:
+        block = self.blocks[bisect_right(self._firsts, key) - 1] if self.blocks else None
+        at = 0 if block is None else bisect_left(block.keys, key)
+        if block is None or at == len(block.keys) or block.keys[at] != key:
             raise KeyError(key)
-        return found
+        return block.values[at]
 
     def get(self, key: object, default: Any = None) -> Any:
         """Return the key's value, else `default`."""

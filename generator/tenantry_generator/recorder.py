@@ -29,14 +29,17 @@ class Recorder:
         self._backoff = Backoff(first=_FIRST_RETRY, cap=_LAST_RETRY)
         self.problem: str | None = None
 
-    async def load(self) -> Membership:
-        """Return what was recorded, an empty Membership if nothing ever was.
+    async def load(self, known: Membership | None = None) -> Membership:
+        """Return what was recorded, an empty Membership if nothing ever was; `known` if that is it still.
 
-        Waits for as long as it can't be read. A damaged record is an error that a person has to mend, for what it held
-        is not known; so that is waited for as well.
+        `known` is what was last loaded or saved here. Waits for as long as it can't be read. A damaged record is an
+        error that a person has to mend, for what it held is not known; so that is waited for as well.
         """
         while True:
             try:
+                if known is not None and self._store is not None and await self._store.is_current():
+                    self._worked()
+                    return known
                 stored = None if self._store is None else await self._store.load()
                 # Beside the event loop: with many tenants it takes a second or two, in which a Lease has to be renewed.
                 membership = Membership() if stored is None else await asyncio.to_thread(decode, stored, self._columns)

@@ -26,10 +26,12 @@ from tenantry_generator.metrics import Metrics
 from tenantry_generator.parameters import accepted_parameters, parse_query
 from tenantry_generator.publisher import Publisher
 from tenantry_generator.received import Receipt
-from tenantry_generator.record import Stored
+from tenantry_generator.record import RecordStore, Stored
+from tenantry_generator.record.store import Store
 from tenantry_generator.sources import Read
 from tenantry_generator.sources.clusters import Clusters
 from tests.support.eventually import eventually
+from tests.unit import test_record_store
 from tests.unit.test_generator_app import ToldSource
 
 T0 = 1_700_000_000.0
@@ -49,6 +51,9 @@ class Memory:
         if self.failure is not None:
             raise self.failure
         return self.kept
+
+    async def is_current(self) -> bool:
+        return False
 
     def adopt(self, tables: Mapping[str, Mapping[str, bytes]]) -> None:
         """Nothing is compared here."""
@@ -87,7 +92,7 @@ class Owners:
 class Service:
     """A generator with one source, which says what the test makes it say."""
 
-    def __init__(self, store: Memory | None, owners: Owners, admins: Path | None, *, cluster: bool) -> None:
+    def __init__(self, store: RecordStore | None, owners: Owners, admins: Path | None, *, cluster: bool) -> None:
         self.database: ToldSource[Row] = ToldSource("postgres")
         self.cluster: ToldSource[ClusterRow] | None = ToldSource("cluster") if cluster else None
         self.events: list[str] = []
@@ -183,7 +188,7 @@ def admins(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def running(
-    store: Memory | None, owners: Owners, admins: Path | None = None, *, cluster: bool = False
+    store: RecordStore | None, owners: Owners, admins: Path | None = None, *, cluster: bool = False
 ) -> AsyncIterator[Service]:
     service = Service(store, owners, admins, cluster=cluster)
     async with service.client:
@@ -645,6 +650,37 @@ async def test_an_answer_is_noted_with_the_revision_of_the_state_that_it_was_mad
         recorded = service.publisher.membership.revision
         assert recorded > service.publisher.current().revision, "that a view is known changes no row"
         assert noted[-1].recorded == recorded
+
+
+async def test_whoever_gets_the_lease_back_reads_the_record_anew_only_if_somebody_has_written_meanwhile(
+    owners: Owners,
+) -> None:
+    memory = test_record_store.Memory()
+    objects = [test_record_store.Objects(memory) for _ in range(2)]
+    stores = [Store(each) for each in objects]
+    async with running(stores[0], owners) as first, running(stores[1], owners) as second:
+        second.answering = False
+        first.rows(10)
+        await first.answers_with(10)
+        reads = objects[0].reads
+        await first.publisher.take_over()
+        assert objects[0].reads == reads, "nobody else has written"
+        assert (await first.ask())[0] == 503, "but the table may have changed, and another replica have served that"
+        first.rows(10)
+        await first.answers_with(10)
+
+        first.answering = False
+        await second.publisher.take_over()
+        second.answering = True
+        second.rows(11)
+        await second.answers_with(11)
+        second.answering = False
+        await first.publisher.take_over()
+        first.answering = True
+        assert objects[0].reads == reads + 1
+        first.rows(11)
+        await first.answers_with(11)
+        assert first.holds() == []
 
 
 async def test_a_takeover_in_the_middle_of_a_change_holds_what_the_other_one_would_have_held(

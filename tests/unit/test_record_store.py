@@ -42,6 +42,7 @@ class Objects:
         self._memory = memory
         self.cut = cut
         self.unheard = unheard
+        self.reads = 0
 
     def _writing(self, work: Callable[[], str | None]) -> str | None:
         last = self.cut is not None and self.cut <= 0
@@ -55,6 +56,7 @@ class Objects:
         return result
 
     async def read(self) -> Mapping[str, Held]:
+        self.reads += 1
         return dict(self._memory.parts)
 
     async def index(self) -> Held | None:
@@ -169,6 +171,41 @@ async def test_a_write_that_nobody_heard_of_is_taken_for_what_it_is() -> None:
             objects.cut = None
             await store.save(stored(3))
             assert await loaded(memory) == stored(3)
+
+
+async def test_it_is_known_whether_what_is_kept_is_what_was_last_loaded_or_saved() -> None:
+    memory = Memory()
+    async with Store(Objects(memory)) as store, Store(Objects(memory)) as other:
+        await store.load()
+        assert not await store.is_current(), "there has never been any"
+        await store.save(OLD)
+        assert await store.is_current()
+        await other.load()
+        assert await other.is_current()
+        assert await store.is_current(), "a reader changes nothing"
+        await other.save(NEW)
+        assert await other.is_current()
+        assert not await store.is_current()
+        await store.load()
+        assert await store.is_current()
+        del memory.parts[INDEX]
+        assert not await store.is_current()
+
+
+async def test_after_a_write_that_nobody_heard_of_it_is_not_taken_for_known_what_is_kept() -> None:
+    for cut in range(3, 8):
+        memory = Memory()
+        await filled(memory)
+        objects = Objects(memory)
+        async with Store(objects) as store:
+            await store.load()
+            objects.cut, objects.unheard = cut, True
+            try:
+                await store.save(NEW)
+            except RecordUnavailable:
+                assert await store.is_current() == (await loaded(memory) == OLD)
+            else:
+                assert await store.is_current()
 
 
 async def test_old_chunks_go_after_two_saves_and_those_of_a_dead_process_too() -> None:

@@ -34,6 +34,10 @@ class RecordStore(Protocol):
         """
         ...
 
+    async def is_current(self) -> bool:
+        """Whether what this process last loaded or saved is what is kept now. RecordUnavailable."""
+        ...
+
     def adopt(self, tables: Mapping[str, Mapping[str, bytes]]) -> None:
         """Compare the next save with `tables`, if they hold what was loaded, so that its bytes need not be kept.
 

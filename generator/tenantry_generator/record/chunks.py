@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from tenantry_generator.errors import RecordCorrupt
 from tenantry_generator.record.tables import changed_entries
@@ -27,6 +28,8 @@ _ENTRIES, _BYTES = 200, 128 * 1024
 _MOST_ENTRIES, _MOST_BYTES = 400, 512 * 1024
 """Beyond that there are more chunks. A ConfigMap holds 1 MiB, so one value alone may be as long as that, gzipped."""
 _MOST_CHUNKS = 4096
+_SAMPLE = 1000
+"""Entries of a table that are looked at to estimate its length."""
 _GZIP = 31
 """zlib's name for gzip with the largest window; it writes no time."""
 
@@ -110,11 +113,17 @@ def _entries(tables: Tables) -> Iterator[Entry]:
 
 def _chunks_for(tables: Tables) -> int:
     entries = sum(map(len, tables.values()))
-    volume = sum(len(value) for rows in tables.values() for value in rows.values())
+    volume = sum(map(_volume, tables.values()))
     count = 1
     while count < _MOST_CHUNKS and (entries > count * _ENTRIES or volume > count * _BYTES):
         count *= 2
     return count
+
+
+def _volume(rows: Mapping[str, bytes]) -> int:
+    """Return about how many bytes the values have. If it is too little, a chunk is overfull and there will be more."""
+    step = max(1, len(rows) // _SAMPLE)
+    return step * sum(len(rows[key]) for key in islice(rows, 0, None, step))
 
 
 def _named(

@@ -5,7 +5,7 @@ read is let go soon, and lies in one piece: memory of many small ones would stay
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from typing import Any
 
 from tenantry_generator.blockmap import BlockMap, changed_keys
@@ -34,9 +34,21 @@ class Encoded(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def items(self) -> ItemsView[str, bytes]:
+        """Return a view of the entries in order, each encoded when it is its turn."""
+        return _Items(self)
+
     def changed(self, before: "Encoded") -> list[str] | None:
         """Return the keys whose values may be others than before; None if that can't be told without the bytes."""
         return changed_keys(before._values, self._values) if self._encode is before._encode else None
+
+
+class _Items(ItemsView[str, bytes]):
+    _mapping: Encoded
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        encode = self._mapping._encode
+        return ((key, encode(value)) for key, value in self._mapping._values.items())
 
 
 class Joined(Mapping[str, bytes]):

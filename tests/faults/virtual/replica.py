@@ -275,11 +275,13 @@ class Recording:
         store: RecordStore,
         *,
         loaded: Callable[[Stored | None], None],
+        known: Callable[[], None],
         saving: Callable[[Stored], None],
         saved: Callable[[Stored], None],
     ) -> None:
         self._store = store
         self._loaded = loaded
+        self._known = known
         self._saving = saving
         self._saved = saved
 
@@ -287,6 +289,12 @@ class Recording:
         stored = await self._store.load()
         self._loaded(stored)
         return stored
+
+    async def is_current(self) -> bool:
+        current = await self._store.is_current()
+        if current:
+            self._known()
+        return current
 
     def adopt(self, tables: Mapping[str, Mapping[str, bytes]]) -> None:
         self._store.adopt(tables)

@@ -349,4 +349,4 @@ class World:
             self._last_saved = self._saves[key(stored)]
             self._saved_lineage = replica.lineage
 
-        return Recording(store, loaded=loaded, saving=saving, saved=saved)
+        return Recording(store, loaded=loaded, known=replica.has_loaded, saving=saving, saved=saved)
