@@ -2,7 +2,8 @@
 
 client-go's semantics in asyncio. A key is in the queue once however often it is added; two workers never have the same
 key; a key added while it is worked on is worked on again afterwards. Changes go before resyncs, so that a person's edit
-never waits behind ten thousand tenants that are looked at just in case.
+never waits behind ten thousand tenants that are looked at just in case; but one turn in eight is a resync's, so that
+those don't wait for the day on which nobody changes anything.
 """
 
 import asyncio
@@ -16,9 +17,12 @@ from tenantry_operator.metrics import Metrics
 
 __all__ = ["Lane", "Queue"]
 
+_TURNS = 8
+"""Of so many turns the last goes to a resync first."""
+
 
 class Lane(enum.IntEnum):
-    """What a key waits behind: `CHANGE` before `RESYNC`."""
+    """What a key waits behind: `CHANGE` before `RESYNC`, seven turns out of eight."""
 
     CHANGE = 0
     RESYNC = 1
@@ -37,6 +41,7 @@ class Queue:
         self._again: dict[str, Lane] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._turn = 0
         self._available = asyncio.Event()
         self._metrics.watch_queue(
             depth=lambda: len(self._waiting),
@@ -82,7 +87,7 @@ class Queue:
     async def get(self) -> str:
         """Return the next key, waiting for one; the caller must call `done` with it."""
         while True:
-            for lane in Lane:
+            for lane in Lane if (self._turn + 1) % _TURNS else reversed(Lane):
                 while self._lanes[lane]:
                     key = self._lanes[lane].popleft()
                     present = self._waiting.get(key)
@@ -90,6 +95,7 @@ class Queue:
                         del self._waiting[key]
                         self._metrics.queue_seconds.observe(_age(present[1]))
                         self._working[key] = time.monotonic()
+                        self._turn += 1
                         return key
             self._available.clear()
             await self._available.wait()

@@ -1,6 +1,7 @@
 """Runs families in lanes beside one another, each lane in a process of its own."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ __all__ = ["run_lanes"]
 
 _ROOT = Path(__file__).parents[2]
 _PAUSE = 0.2
+_RARE_COLLECTIONS = {"GOGC": "400"}
+"""For the Go programs that a lane starts: there is memory enough, and no processor too many."""
 
 
 async def run_lanes(
@@ -50,4 +53,5 @@ def _start(lane: Lane, names: Sequence[str], journal: Journal, arguments: Sequen
     logs.mkdir()
     where: list[str | Path] = ["--journal", journal.directory, "--version", journal.version, "--directory", logs]
     command = [sys.executable, "-m", "tests.faults.lane", lane.value, *names, *where, *arguments]
-    return Process(f"{lane.value}", command, log=directory / f"{lane.value}.log", cwd=_ROOT)
+    env = {**os.environ, **_RARE_COLLECTIONS}
+    return Process(lane.value, command, log=directory / f"{lane.value}.log", env=env, cwd=_ROOT)

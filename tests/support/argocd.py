@@ -87,7 +87,7 @@ class ArgoCD:
                 f"--webhook-addr=127.0.0.1:{free_port()}",
             ],
             log=self._log,
-            env={"KUBECONFIG": str(self._control_plane.kubeconfig), "PATH": os.environ["PATH"]},
+            env={**os.environ, "KUBECONFIG": str(self._control_plane.kubeconfig)},
         )
         await eventually(self._ready, within=_START, what="the ApplicationSet controller is ready")
 

@@ -38,6 +38,19 @@ async def test_a_change_goes_before_resyncs() -> None:
     assert await _next(queue) == "edited"
 
 
+async def test_while_changes_keep_coming_resyncs_get_one_turn_in_eight() -> None:
+    queue = Queue()
+    for name in ("r1", "r2", "r3"):
+        queue.add(name, Lane.RESYNC)
+    taken = []
+    for number in range(30):
+        queue.add(f"c{number}")
+        queue.add(f"d{number}")
+        taken.append(await _next(queue))
+        queue.done(taken[-1])
+    assert [at for at, name in enumerate(taken) if name.startswith("r")] == [7, 15, 23]
+
+
 async def test_a_resync_that_becomes_a_change_moves_up_and_is_not_done_twice() -> None:
     queue = Queue()
     queue.add("r1", Lane.RESYNC)

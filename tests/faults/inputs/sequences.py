@@ -22,7 +22,7 @@ from tests.faults.stage import Stage
 __all__ = ["FAMILY"]
 
 _SEQUENCES = 1_000
-_LENGTHS = (10, 16)
+_LENGTHS = (10, 12)
 _WAITS, _REFUSED = 0.3, 0.1
 _SIGHT = 10.0
 """Seconds until the observer must have seen what was judged."""
@@ -132,7 +132,7 @@ async def _open(stage: Stage, defect: Defect | None) -> AsyncIterator[_Sequences
 
 FAMILY = Family(
     name="A2",
-    title="random sequences of 10 to 16 changes of a Tenant",
+    title="random sequences of 10 to 12 changes of a Tenant",
     open=_open,
     sample=8,
     defect=Defect(
