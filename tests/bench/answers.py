@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from tests.bench.cluster import cpu_seconds
+from tests.bench.cluster import at_rest
 from tests.bench.load import BODY, Load, press
 from tests.support import article
 from tests.support.eventually import eventually
@@ -32,7 +32,6 @@ __all__ = ["measure"]
 _PATH = "/api/v1/getparams.execute"
 _TOKEN = "bench-token"
 _SECONDS = 5.0
-_LOOK = 0.5
 _PLAIN, _GZIPPED, _AIOHTTP, _GO, _ARTICLE = "generator", "generator, gzip", "aiohttp", "Go", "article's plugin"
 _GOALS: Mapping[int, tuple[tuple[str, str, float], ...]] = {
     10: ((_PLAIN, _AIOHTTP, 0.9),),
@@ -66,7 +65,7 @@ async def measure(tenants: int, rounds: int) -> None:
                     directory=directory,
                 )
                 measured[name].append(load)
-                await _at_rest(name, server)
+                await at_rest(server.pid, name)  # the article's plugin works on for seconds
             rates = ", ".join(f"{name} {each[-1].rate:.0f}" for name, each in measured.items())
             print(f"  round {number + 1}: {rates}", flush=True)
     rate = {name: statistics.median(each.rate for each in loads) for name, loads in measured.items()}
@@ -81,17 +80,6 @@ async def measure(tenants: int, rounds: int) -> None:
             f"  goal: {name} at least {goal} of {limit}: {ratio:.2f}, {'met' if ratio >= goal else 'missed'}",
             flush=True,
         )
-
-
-async def _at_rest(name: str, server: _Server) -> None:
-    """Wait until a server is done with what the load's end cut off: the article's plugin works on for seconds."""
-
-    async def idle() -> bool:
-        used = cpu_seconds(server.pid)
-        await asyncio.sleep(_LOOK)
-        return cpu_seconds(server.pid) - used < 0.1 * _LOOK
-
-    await eventually(idle, within=60, what=f"{name} has nothing more to do")
 
 
 @asynccontextmanager

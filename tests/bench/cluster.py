@@ -18,9 +18,20 @@ from tests.support.control_plane import ControlPlane
 from tests.support.eventually import eventually
 from tests.support.progress import Progress
 
-__all__ = ["cluster", "cpu_seconds", "create_tenants", "in_parallel", "names", "rss_mib", "settled", "tenant"]
+__all__ = [
+    "at_rest",
+    "cluster",
+    "cpu_seconds",
+    "create_tenants",
+    "in_parallel",
+    "names",
+    "rss_mib",
+    "settled",
+    "tenant",
+]
 
 _ROOT = Path(__file__).parents[2]
+_LOOK = 0.5
 _CONCURRENCY = 16
 _WARM = 5.0
 """Seconds in which a new API server is still busy with itself; whoever comes first would pay for it."""
@@ -128,6 +139,17 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU time, user and system, that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def at_rest(pid: int, what: str) -> None:
+    """Wait until a process does next to nothing: what it has begun before must not be measured."""
+
+    async def idle() -> bool:
+        used = cpu_seconds(pid)
+        await asyncio.sleep(_LOOK)
+        return cpu_seconds(pid) - used < 0.1 * _LOOK
+
+    await eventually(idle, within=60, what=f"{what} has nothing more to do")
 
 
 def rss_mib(pid: int) -> float:

@@ -18,7 +18,7 @@ from tenantry_operator.children import namespace
 from tenantry_operator.children.child import complete
 from tenantry_operator.children.wanted import wanted_children
 from tenantry_operator.status import Findings, build_status, namespace_status
-from tests.bench.cluster import cluster, cpu_seconds, create_tenants, names, settled, tenant
+from tests.bench.cluster import at_rest, cluster, cpu_seconds, create_tenants, names, settled, tenant
 from tests.bench.peers import GoPeer
 from tests.support.eventually import eventually
 from tests.support.tenantry import Operator
@@ -28,7 +28,7 @@ __all__ = ["measure"]
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """Tenants a second, and the writer's CPU time a tenant in milliseconds."""
+    """Tenants a second, once who writes has started, and the writer's CPU time a tenant in milliseconds."""
 
     rate: float
     cpu: float
@@ -62,6 +62,7 @@ async def _controller_runtime(tenants: int) -> _Round:
         peer = GoPeer(kubeconfig=plane.kubeconfig, directory=directory)
         with peer.start() as process:
             await eventually(lambda: settled(peer.metrics, 0), within=30, what="the peer runs")
+            await at_rest(process.pid, "the peer")
             return await _timed(kube, process.pid, tenants)
 
 
@@ -69,6 +70,7 @@ async def _operator(tenants: int) -> _Round:
     async with cluster() as (plane, kube, directory):
         operator = Operator(kubeconfig=plane.kubeconfig, directory=directory)
         await operator.start()
+        await at_rest(operator.process.pid, "the operator")
         measured = await _timed(kube, operator.process.pid, tenants)
         await operator.stop()
         return measured
