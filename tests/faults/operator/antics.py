@@ -96,6 +96,8 @@ class Monkey:
         fields = self._random.choice([("labels",), ("annotations",), ("labels", "annotations")])
         if resource.kind in (NAMESPACES.kind, APP_PROJECTS.kind):
             fields = ("labels",)  # without any mark it is somebody else's
+        if all(path[:1] == ("f:metadata",) and path[1][2:] in fields for path in owned_paths(body)):
+            raise NotFound("nothing of ours would be left, and by nothing else it is known")
         bare = {**body, "metadata": {**body["metadata"], **{field: {"theirs": "x"} for field in fields}}}
         await self._write(resource, body, bare, f"strip {sorted(fields)}")
 
@@ -197,6 +199,6 @@ class Monkey:
 def _touchable(body: Mapping[str, Any]) -> list[tuple[str, ...]]:
     # Who takes off both marks of a namespace or an AppProject has it.
     paths = [path for path in owned_paths(body) if path[-1] not in (f"f:{ENTRY_ANNOTATION}", f"f:{DIGEST_ANNOTATION}")]
-    if not paths:
-        raise NotFound("nothing of ours")
+    if len(paths) < 2:
+        raise NotFound("no more of ours than one mark, and by nothing else it is known")
     return paths
