@@ -173,6 +173,11 @@ class Reflector(Generic[T]):
         self._check_age(seen)
         if seen < self._seen:
             self._go_back(found.keys())
+        elif self._is_rewritten(found, seen):
+            self._go_back(found.keys())
+            self._must_list = True
+            await self._list()  # with what was passed over because it seemed to be known
+            return
         self._replace(found, seen)
         self._must_list = False
         self._list_due = self._now() + self._timing.relist * random.uniform(0.8, 1.0)  # noqa: S311 - spreads lists
@@ -196,6 +201,14 @@ class Reflector(Generic[T]):
                 f"LIST {self._resource.plural}: refused, its resourceVersion is lower than one seen before; "
                 "was the API server restored from a backup?"
             )
+
+    def _is_rewritten(self, found: Mapping[Key, tuple[int, T | None]], seen: int) -> bool:
+        """Whether something is older in a list than it was when seen before, by then: no history goes on like that.
+
+        So it is when an API server was restored, and has been written to since so often that its resourceVersion is
+        beyond what was seen before.
+        """
+        return any(version < self._versions.get(key, -1) <= seen for key, (version, _) in found.items())
 
     def _go_back(self, found: Collection[Key]) -> None:
         """Forget how new things were: the API server has come back with an older state, and goes on from there."""

@@ -91,9 +91,9 @@ class Answers:
             require_tenants(self._publisher.membership)
             return Reply(snapshot.answer(bound), lambda: None), query
         found = self._find(request)
-        self.contacts.check(applicationset, bound, found)
+        self.contacts.check(self._publisher.membership, applicationset, bound, found)
         asked = self._asks.by_request(applicationset, parameters, query, None if found is None else found[1])
-        await self._make_known(applicationset, asked, found)
+        await self._make_known(applicationset, asked, bound, found)
         await self._binding.make_known(query)
         known = None if found is None else asked
         views = views_to_show(self._publisher.membership, applicationset, query, known)
@@ -131,7 +131,9 @@ class Answers:
         """Return the id of the view that a generator asks for; None if that can't be told, or it would be refused."""
         return next(iter(self._asks.by_uses(applicationset, [use])), None)
 
-    async def _make_known(self, applicationset: str, asked: Mapping[str, Asked], found: Found | None) -> None:
+    async def _make_known(
+        self, applicationset: str, asked: Mapping[str, Asked], query: Query, found: Found | None
+    ) -> None:
         views = self._publisher.membership.views
         if asked.keys() <= views.keys():
             if any(self._publisher.now() - views[key].asked > _DAY for key in asked):
@@ -145,6 +147,8 @@ class Answers:
         together = {**(everything or {}), **asked}
 
         def change(membership: Membership, now: float) -> Membership:
+            # What left with this very change has passed the guard, but nobody has compared what is left with `owned`.
+            self.contacts.check(membership, applicationset, query, found)
             kept = _room(membership, applicationset, everything)
             rows = membership.merged.rows
             for key, each in together.items():

@@ -49,9 +49,12 @@ class Contacts:
         """The first contacts that were refused, by name of the ApplicationSet."""
         return [contact for _, contact in sorted(self._refused.items())]
 
-    def check(self, applicationset: str, query: Query, found: Found | None) -> None:
-        """Raise NotReady when the answer could delete Applications without anything that has passed the guard."""
-        membership, strict = self._publisher.membership, self.unsure(query)
+    def check(self, membership: Membership, applicationset: str, query: Query, found: Found | None) -> None:
+        """Raise NotReady when the answer could delete Applications without anything that has passed the guard.
+
+        `membership`: the state that is answered.
+        """
+        strict = self.unsure(query)
         known = _known(membership, applicationset)
         if self._directory.behind and not known:
             raise NotReady("the ApplicationSets can't be read at present; so it is not known what this would delete")
@@ -61,7 +64,7 @@ class Contacts:
             if not known:
                 require_tenants(membership)
             return
-        contact, why = self.judge(query, found)
+        contact, why = self.judge(membership, query, found)
         if contact is None:
             self.forget(applicationset)
             return
@@ -74,12 +77,12 @@ class Contacts:
             log.warning("refused: the answer would delete Applications", **_facts(contact))
         raise NotReady(why)
 
-    def judge(self, query: Query, found: Found) -> tuple[Contact | None, str | None]:
+    def judge(self, membership: Membership, query: Query, found: Found) -> tuple[Contact | None, str | None]:
         """Return the first contact that somebody has to agree to, and why it is refused: None once somebody has."""
-        membership, strict = self._publisher.membership, self.unsure(query)
+        strict = self.unsure(query)
         if not strict and _known(membership, found[0].name):
             return None, None  # what it was answered before is guarded; to count its elements anew takes long
-        contact = self._contact(query, *found)
+        contact = self._contact(membership, query, *found)
         if not deletes(contact, strict=strict):
             return None, None
         agreed = membership.acknowledged.get(contact.hash)
@@ -101,7 +104,7 @@ class Contacts:
         """Forget that an ApplicationSet was refused."""
         self._refused.pop(applicationset, None)
 
-    def _contact(self, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
+    def _contact(self, membership: Membership, query: Query, found: ApplicationSet, uses: Sequence[Use]) -> Contact:
         """Return how many Applications there are and how many elements all its generators would now get.
 
         Where that can't be told, among other generators, within a matrix or with several tokens, the elements of this
@@ -110,18 +113,20 @@ class Contacts:
         asked = [use for use in uses if self._asking.key(use) is not None]
         if found.plain and len(asked) == len(found.uses) and one_token(uses):
             elements = sum(
-                self._count(found.name, self._binding.bind(self._asking.parse(use.parameters or {})), use.selector)
+                _count(
+                    membership, found.name, self._binding.bind(self._asking.parse(use.parameters or {})), use.selector
+                )
                 for use in asked
             )
         else:
-            elements = self._count(found.name, query, None)
+            elements = _count(membership, found.name, query, None)
         return Contact(found.name, found.uid, found.owned, elements)
 
-    def _count(self, applicationset: str, query: Query, selector: Selector | None) -> int:
-        membership = self._publisher.membership
-        view = membership.views.get(view_id(applicationset, query, selector))
-        tenants = matches(query, selector, membership.merged.rows)
-        return len(query.shaped(shown(tenants, [] if view is None else [view])))
+
+def _count(membership: Membership, applicationset: str, query: Query, selector: Selector | None) -> int:
+    view = membership.views.get(view_id(applicationset, query, selector))
+    tenants = matches(query, selector, membership.merged.rows)
+    return len(query.shaped(shown(tenants, [] if view is None else [view])))
 
 
 def require_tenants(membership: Membership) -> None:

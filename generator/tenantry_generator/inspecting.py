@@ -130,7 +130,7 @@ def _generator(
         return {**told, "problem": "its input is templated by another generator, and has not been seen yet"}
     try:
         query, views, elements = answers.look(name, parameters, found)
-        contact, why = (None, None) if found is None else answers.contacts.judge(query, found)
+        contact, why = (None, None) if found is None else answers.contacts.judge(publisher.membership, query, found)
     except (Refused, NotReady) as error:
         return {**told, "problem": str(error)}
     if contact is not None:

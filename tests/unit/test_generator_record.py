@@ -652,6 +652,25 @@ async def test_an_answer_is_noted_with_the_revision_of_the_state_that_it_was_mad
         assert noted[-1].recorded == recorded
 
 
+async def test_a_first_contact_is_judged_by_what_it_is_answered_with_and_not_by_what_was_served_when_it_came(
+    store: Memory, owners: Owners
+) -> None:
+    async with running(store, owners) as service:
+        service.rows(20)
+        await service.answers_with(20, name="")
+        owners.own("apps", 21)
+        store.gate.clear()
+        service.rows(20, status="late")
+        await asyncio.sleep(0.05)
+        asking = asyncio.create_task(service.ask())
+        service.rows(18, status="late")  # the guard lets two go, and one is missing already
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        status, message = await asking
+        assert (status, "owns 21 Applications and the answer has only 18 elements" in message) == (503, True), message
+        await service.answers_with(18, name="")
+
+
 async def test_whoever_gets_the_lease_back_reads_the_record_anew_only_if_somebody_has_written_meanwhile(
     owners: Owners,
 ) -> None:

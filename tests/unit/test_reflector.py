@@ -228,6 +228,34 @@ async def test_the_third_older_list_in_a_row_is_what_a_restored_api_server_has(t
         assert run.reflector.error is None
 
 
+async def test_a_restored_api_server_that_has_gone_past_what_was_seen_is_told_by_an_object_that_is_older_than_it_was(
+    tmp_path: Path,
+) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 30), namespace("b", 2), namespace("c", 40), version=50))
+        run.api.on_watch((410, status(410, "Expired")))
+        now = page(namespace("a", 1), namespace("b", 2), namespace("d", 60), version=61)
+        run.api.on_list(now, (503, status(503, "Unavailable")), now)
+        await run.reaches("a", "b", "d")
+        assert run.restored == [{"c"}], "told before anything is taken out, and once"
+        assert run.reflector.items["", "a"] == "1"
+        assert ("a", "30", "1") in run.changes
+
+
+async def test_what_our_own_write_has_made_newer_than_a_list_is_no_sign_of_a_restored_api_server(
+    tmp_path: Path,
+) -> None:
+    async with following(tmp_path) as run:
+        run.api.on_list(page(namespace("a", 1), version=50))
+        await run.reaches("a")
+        run.reflector.absorb(namespace("a", 70))
+        run.api.on_watch((410, status(410, "Expired")))
+        run.api.on_list(page(namespace("a", 1), namespace("b", 51), version=60))
+        await run.reaches("a", "b")
+        assert run.reflector.items["", "a"] == "70"
+        assert run.restored == []
+
+
 async def test_the_lists_in_between_may_fail_and_the_older_ones_count_on(tmp_path: Path) -> None:
     async with following(tmp_path) as run:
         run.api.on_list(page(namespace("a", 1), namespace("b", 2), version=50))

@@ -9,8 +9,8 @@ limit. Every answer is judged. What is granted, because no generator could know 
 - What is lost when a process starts or takes over, and still is when its first read has been confirmed, counts as
   removed, within the limit (docs/adr/0023): the record may hold what this process has never seen itself.
 - The first answer after the record was lost is judged by the numbers alone, as is a first contact: the number of
-  Applications is the only witness. After the record was set back, what came or was agreed to since then is not known
-  to anybody.
+  Applications is the only witness, and none for who may not read ApplicationSets. After the record was set back, what
+  came or was agreed to since then is not known to anybody.
 """
 
 from collections.abc import Collection
@@ -38,13 +38,17 @@ class Knowledge:
     """What who answers goes by: until when it knows each source, and which record it has loaded.
 
     `forgot`: the time from which on the record that was loaded lacks what had been recorded, None if it lacks nothing.
-    `amnesia`: there was none, although there had been one.
+    `born`: the time from which on that record was made, if there had been another one before that was lost.
+    `amnesia`: there was none, although there had been one. `blind`: it has been told that it may not read the
+    ApplicationSets, or that there are none, and has never read them.
     """
 
     until: dict[str, float]
     lineage: int
     forgot: float | None = None
+    born: float = 0.0
     amnesia: bool = False
+    blind: bool = False
 
 
 @dataclass(slots=True)
@@ -131,7 +135,7 @@ class Judge:
         before = generator.applications
         if generator.lineage is not None and not known.amnesia:
             since = -1.0 if known.forgot is None else known.forgot
-            gone = [key for key in gone if not self._new_since(before[key], since)]
+            gone = [key for key in gone if not self._new_since(before[key], since, known.born)]
             self._reasons(applicationset, generator, gone, known)
             return
         generator.shortage = len(before) - elements
@@ -140,7 +144,7 @@ class Judge:
         generators, owned = applicationset.generators, applicationset.contact[1]
         fresh = [each for each in generators if each is generator or each.lineage == known.lineage]
         lacking = sum(each.shortage or 0 for each in fresh)
-        if len(fresh) < len(generators):
+        if len(fresh) < len(generators) or known.blind:
             return
         if applicationset.agreed_contact:
             applicationset.agreed_contact = False
@@ -151,11 +155,13 @@ class Judge:
                 f"{self.clock.now:.1f}"
             )
 
-    def _new_since(self, application: Application, at: float) -> bool:
-        """Whether it may be there for something of which a record of that time knows nothing."""
-        tenant, namespace, came = application.tenant, application.namespace, self.truth.came_after
+    def _new_since(self, application: Application, at: float, born: float) -> bool:
+        """Whether it may be there for something that a record of that time, begun when it was born, does not know."""
+        tenant, namespace = application.tenant, application.namespace
+        came, is_news = self.truth.came_after, self.truth.is_news
         agreed = any(name in (tenant, namespace) and then > at for (_, name), then in self.agreed.items())
-        return agreed or came(tenant, at) or came(namespace, at, (NAMESPACES,))
+        came_since = came(tenant, at) or came(namespace, at, (NAMESPACES,))
+        return agreed or came_since or is_news(tenant, born, at) or is_news(namespace, born, at, (NAMESPACES,))
 
     def _next(
         self,
@@ -209,7 +215,7 @@ class Judge:
         def values(source: str, name: str) -> set[str | None]:
             since = min(last, known.until.get(source, last)) - _LAG
             hold_set = _NAMESPACES if source == NAMESPACES else f"source {source}"
-            agreed = self._agrees(hold_set, name, last)
+            agreed = self._agrees(hold_set, name, last) or self._has_let_go(hold_set, source, name)
             return self.truth.values(source, name, since=since, agreed=agreed)
 
         name = application.tenant
@@ -257,6 +263,18 @@ class Judge:
             return False
         sources = (NAMESPACES,) if hold_set.startswith(NAMESPACES) else (CLUSTER, POSTGRES)
         return hold_set.startswith("view") or not self.truth.came_after(name, at + _LAG, sources)
+
+    def _has_let_go(self, hold_set: str, source: str, name: str) -> bool:
+        """Whether somebody agreed, and that was followed while it was valid: the source is looked at no more for it.
+
+        That may not have shown, while another source had the tenant too.
+        """
+        at = self.agreed.get((hold_set, name))
+        return (
+            at is not None
+            and self.truth.was_read(source, at - _LAG, at + _VALID)
+            and not self.truth.came_after(name, at + _LAG, (source,))
+        )
 
     def _counts(self, generator: Generator, found: dict[str, Application]) -> dict[str, int]:
         if generator.expanded:

@@ -15,6 +15,8 @@ __all__ = ["VirtualKube"]
 
 _TIMEOUT = 30.0
 _BOOKMARKS = 60.0
+_RESOLUTION = 1e-6
+"""Seconds by which a timer may be early, as sums of times are rounded."""
 _CERTAIN = 3
 
 
@@ -162,12 +164,13 @@ class VirtualKube:
                 raise Unavailable(f"WATCH {plural}: the connection broke")
             if self._api.failure("watch", plural) is not None:
                 raise Unavailable(f"WATCH {plural}: the connection broke")
-            if clock() >= end and not silent:
+            now = clock() + _RESOLUTION
+            if now >= end and not silent:
                 return
-            if clock() >= bookmark and not silent:
+            if now >= bookmark and not silent:
                 heard, bookmark = clock(), clock() + _BOOKMARKS
                 yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(watcher.version)}}}
-            if clock() >= heard + silence:
+            if now >= heard + silence:
                 raise Unavailable(f"WATCH {plural}: nothing came for {silence} s")
             until = heard + silence if silent else min(end, bookmark)
             with contextlib.suppress(TimeoutError):

@@ -61,12 +61,13 @@ def delete_many(world: World, chance: Random) -> None:
 
 
 def truncate(world: World, chance: Random) -> Heal:
-    kept = dict(world.postgres.server.rows)
-    world.postgres.server.rows.clear()
+    table = world.postgres.server.rows
+    kept = dict(table)
+    table.clear()
     world.see_rows()
 
     def refill(world: World) -> None:
-        world.postgres.server.rows.update(kept)
+        table.update(kept)  # wherever the address or the name lead by now
         world.see_rows()
 
     return refill
@@ -207,7 +208,7 @@ def replaced(world: World, chance: Random) -> Heal | None:
     if world.swapped:
         return None
     world.swapped, server = True, world.postgres.server
-    table, kept = server.table, dict(server.rows)
+    table, kept = server.table, server.rows
     server.table, server.rows = chance.randrange(20000, 30000), _part(world, chance)
     world.see_rows(removed=False)
 

@@ -126,6 +126,12 @@ class Replica:
         """That of the first read."""
         return self.database.first if self._getparams is not None else None
 
+    @property
+    def blind(self) -> bool:
+        """Whether it was told that it may not read the ApplicationSets, or that there are none, and never read them."""
+        sets = self.answers.directory
+        return isinstance(sets, ApplicationSets) and sets.settled and not sets.synced
+
     def first_reads(self, plural: str | None) -> list[float]:
         """Return the times of the first reads of a kind, or of the table (None), since the start or a takeover."""
         if plural is not None:
@@ -275,25 +281,24 @@ class Recording:
         store: RecordStore,
         *,
         loaded: Callable[[Stored | None], None],
-        known: Callable[[], None],
         saving: Callable[[Stored], None],
         saved: Callable[[Stored], None],
     ) -> None:
         self._store = store
         self._loaded = loaded
-        self._known = known
+        self._held: Stored | None = None
         self._saving = saving
         self._saved = saved
 
     async def load(self) -> Stored | None:
-        stored = await self._store.load()
-        self._loaded(stored)
-        return stored
+        self._held = await self._store.load()
+        self._loaded(self._held)
+        return self._held
 
     async def is_current(self) -> bool:
         current = await self._store.is_current()
         if current:
-            self._known()
+            self._loaded(self._held)
         return current
 
     def adopt(self, tables: Mapping[str, Mapping[str, bytes]]) -> None:
@@ -302,6 +307,7 @@ class Recording:
     async def save(self, stored: Stored) -> None:
         self._saving(stored)
         await self._store.save(stored)
+        self._held = stored
         self._saved(stored)
 
 

@@ -81,7 +81,7 @@ class Truth:
             found.add(change.value)
             if change.lost and came is not None:
                 accepted = any(change.at <= read < end - _AGAIN[source] for read in self.first_reads[source])
-                if agreed or accepted or not self._read_between(source, came, change.at):
+                if agreed or accepted or not self.was_read(source, came, change.at):
                     found.add(None)
         for each, begin, end, shown in self._stale:
             if each == source and end >= since:
@@ -104,14 +104,26 @@ class Truth:
         history = self._history.get((source, name), [])
         ends = [*(change.at for change in history[1:]), math.inf][: len(history)]
         return any(
-            change.at > at
-            and change.value is not None
-            and not change.lost
-            and self._read_between(source, change.at, end)
+            change.at > at and change.value is not None and not change.lost and self.was_read(source, change.at, end)
             for change, end in zip(history, ends, strict=True)
         )
 
-    def _read_between(self, source: str, since: float, until: float) -> bool:
+    def give_up(self, source: str) -> None:
+        """Note that nobody can tell any more that what the source has lost was not removed from it."""
+        for (each, name), history in list(self._history.items()):
+            if each == source and history[-1].lost:
+                self._note(source, name, _Change(self._clock.now, None))
+
+    def is_news(self, name: str, since: float, at: float, sources: Iterable[str] = (CLUSTER, POSTGRES)) -> bool:
+        """Whether a source had something of that name at a time, of which nobody had heard by then, and since then."""
+        for source in sources:
+            before = [change for change in self._history.get((source, name), []) if change.at <= at]
+            if before and before[-1].value is not None and not self.was_read(source, max(since, before[-1].at), at):
+                return True
+        return False
+
+    def was_read(self, source: str, since: float, until: float) -> bool:
+        """Whether any process has heard anything of a source in this time."""
         reads = self.reads[source]
         first = bisect_left(reads, since)
         return first < len(reads) and reads[first] < until

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from tenantry.managed import managed_keys
@@ -33,7 +34,8 @@ _FEEDS = {CLUSTER: TENANTS, NAMESPACES: SPACES}
 class World:
     """`leased`: whether generators share a Lease; `offset`: how far their clocks have been set forward.
 
-    `swapped`: whether the database's address or the table's name leads to another one.
+    `swapped`: whether the database's address or the table's name leads to another one. `reached`: the resourceVersion
+    that there had been when the API server was restored; once it is there again, nobody can tell that it was.
     """
 
     def __init__(self, seed: int, *, leased: bool = False, recorded: bool = True, timing: Timing | None = None) -> None:
@@ -49,6 +51,7 @@ class World:
         self.replicas: list[Replica] = []
         self.offset = 0.0
         self.swapped = False
+        self.reached: int | None = None
         self.trace: list[str] = []
         self.refused = 0
         self.on_success: Callable[[Replica], None] = lambda replica: None
@@ -58,6 +61,7 @@ class World:
         self._known: dict[str, float] = {}
         self._lineages: dict[int, Knowledge] = {0: Knowledge({}, 0)}
         self._saves: dict[tuple[int, bytes], float] = {}
+        self._born: dict[tuple[int, bytes], float] = {}
         self._last_saved: float | None = None
         self._saved_lineage = 0
 
@@ -118,6 +122,10 @@ class World:
 
     def ask(self) -> None:
         """Have each ApplicationSet ask who answered it last, or everybody; now and then whoever is there. Broken."""
+        if self.reached is not None and self.api.version >= self.reached:
+            self.reached = None
+            for source in _FEEDS:
+                self.truth.give_up(source)
         for applicationset in self.sets.values():
             for number, generator in enumerate(applicationset.generators):
                 body = applicationset.request(number)
@@ -257,7 +265,7 @@ class World:
         if replica.publisher.problem is not None and self._last_saved is not None:
             # What can't be recorded is not served.
             known = {source: min(until, self._last_saved) for source, until in known.items()}
-        return Knowledge(known, lineage.lineage, lineage.forgot, lineage.amnesia)
+        return replace(lineage, until=known, blind=replica.blind)
 
     def _learn(self, replica: Replica) -> None:
         for source, plural in _FEEDS.items():
@@ -339,14 +347,16 @@ class World:
             if self._last_saved is None or (at is not None and at >= self._last_saved):
                 replica.lineage = self._saved_lineage
                 return
+            born = self.clock.now if stored is None else self._born.get(key(stored), 0.0)
             replica.lineage = len(self._lineages)
-            self._lineages[replica.lineage] = Knowledge({}, replica.lineage, at, amnesia=stored is None)
+            self._lineages[replica.lineage] = Knowledge({}, replica.lineage, at, born, amnesia=stored is None)
 
         def saving(stored: Stored) -> None:
             self._saves.setdefault(key(stored), self.clock.now)
+            self._born.setdefault(key(stored), self._lineages[replica.lineage].born)
 
         def saved(stored: Stored) -> None:
             self._last_saved = self._saves[key(stored)]
             self._saved_lineage = replica.lineage
 
-        return Recording(store, loaded=loaded, known=replica.has_loaded, saving=saving, saved=saved)
+        return Recording(store, loaded=loaded, saving=saving, saved=saved)
