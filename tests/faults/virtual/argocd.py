@@ -29,6 +29,8 @@ class Generator:
 
     `answered`: (time, wall clock) of the last answer that was taken. `counts`: (wall clock, Applications by group).
     `removals`: (wall clock of the answer before, group, how many). `lineage`: of the record that it was answered from.
+    `came`: when each Application was first in an answer. `unknown`: whether who gave the last answer did not know the
+    ApplicationSet as it is.
     """
 
     status: str | None = None
@@ -38,6 +40,8 @@ class Generator:
     answered: tuple[float, float] | None = None
     lineage: int | None = None
     edited: bool = False
+    unknown: bool = False
+    came: dict[str, float] = field(default_factory=dict)
     counts: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     removals: list[tuple[float, str, int]] = field(default_factory=list)
     shortage: int | None = None

@@ -11,6 +11,7 @@ limit. Every answer is judged. What is granted, because no generator could know 
 - The first answer after the record was lost is judged by the numbers alone, as is a first contact: the number of
   Applications is the only witness, and none for who may not read ApplicationSets. After the record was set back, what
   came or was agreed to since then is not known to anybody.
+- What leaves the filters of an ApplicationSet is not counted as long as who answers does not know it as it is.
 """
 
 from collections.abc import Collection
@@ -106,6 +107,7 @@ class Judge:
             if known.lineage != self._lineage:
                 self._sources, self._lineage = [], known.lineage
         generator.applications, generator.lineage, generator.edited = found, known.lineage, False
+        generator.came = {key: generator.came.get(key, self.clock.now) for key in found}
         generator.answered = (self.clock.now, wall)
         plain = generator.status is None and not generator.expanded
         history, counts = self._sources if plain else generator.counts, self._counts(generator, found)
@@ -135,6 +137,7 @@ class Judge:
         before = generator.applications
         if generator.lineage is not None and not known.amnesia:
             since = -1.0 if known.forgot is None else known.forgot
+            gone = [key for key in gone if generator.came.get(key, 0.0) <= since]
             gone = [key for key in gone if not self._new_since(before[key], since, known.born)]
             self._reasons(applicationset, generator, gone, known)
             return

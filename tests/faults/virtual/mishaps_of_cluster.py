@@ -165,7 +165,7 @@ def _backup(world: World) -> Backup:
 
 def _restore(world: World, backup: Backup) -> None:
     sets = dict(world.api.objects(SETS))
-    world.reached = max(world.api.version, world.reached or 0)
+    world.reached = world.api.version
     world.api.restore(backup)
     world.api.objects(SETS).clear()
     for body in sets.values():  # Argo CD's own objects are as they are applied from git

@@ -11,8 +11,10 @@ from multidict import CIMultiDict
 
 from tenantry.kube import Kube
 from tenantry.lease import Elector
+from tenantry.render import RESERVED
 from tenantry_generator.acknowledging import acknowledge_hold, describe
 from tenantry_generator.answers import Answers
+from tenantry_generator.applicationsets import ApplicationSet, read_application_set
 from tenantry_generator.argocd import ApplicationSets
 from tenantry_generator.auth import Tokens
 from tenantry_generator.binding import Binding
@@ -131,6 +133,11 @@ class Replica:
         """Whether it was told that it may not read the ApplicationSets, or that there are none, and never read them."""
         sets = self.answers.directory
         return isinstance(sets, ApplicationSets) and sets.settled and not sets.synced
+
+    def knows(self, applicationset: Mapping[str, Any]) -> bool:
+        """Whether it has heard of an ApplicationSet as it is, or never will."""
+        found = self.answers.directory.find(applicationset["metadata"]["name"])
+        return self.blind or (found is not None and found[0].uses == _read_set(applicationset).uses)
 
     def first_reads(self, plural: str | None) -> list[float]:
         """Return the times of the first reads of a kind, or of the table (None), since the start or a takeover."""
@@ -271,6 +278,10 @@ class _WatchedPostgres(PostgresSource):
             self.counts_next = False
         if self.first is None:
             self.first = self.known
+
+
+def _read_set(body: Mapping[str, Any]) -> ApplicationSet:
+    return read_application_set(dict(body), RESERVED | set(_TABLE.columns))
 
 
 class Recording:

@@ -328,6 +328,8 @@ class World:
             for key in other.read(elements)
         }
         found, known = generator.read(elements), self.knowledge(replica)
+        generator.edited |= generator.unknown
+        generator.unknown = not replica.knows(applicationset.body())
         self.judge.take(applicationset, generator, found, known, self.wall(), elsewhere=elsewhere)
         generator.last_body = body
 
