@@ -102,10 +102,9 @@ class BlockMap(Mapping[str, V]):
             if block is not None and at < len(block.keys) and block.values[at] is value:
                 yield value, block, at
                 continue
-            block = self.block_of(key) if self.blocks else None
-            at = 0 if block is None else bisect_left(block.keys, key)
-            if block is not None and at < len(block.keys) and block.values[at] is value:
-                yield value, block, at
+            found = self._search(key)
+            if found is not None and found[0].values[found[1]] is value:
+                yield value, *found
             else:
                 yield value, None, 0
 
@@ -116,20 +115,25 @@ class BlockMap(Mapping[str, V]):
     def _block_of(self, key: str) -> int:
         return max(0, bisect_right(self._firsts, key) - 1)
 
+    def _search(self, key: str) -> tuple[Block[V], int] | None:
+        """Return the block that has the key, and its number there; None if there is no such key."""
+        if not self.blocks:
+            return None
+        block = self.blocks[self._block_of(key)]
+        at = bisect_left(block.keys, key)
+        return (block, at) if at < len(block.keys) and block.keys[at] == key else None
+
     def __getitem__(self, key: str) -> V:
-        block = self.blocks[bisect_right(self._firsts, key) - 1] if self.blocks else None
-        at = 0 if block is None else bisect_left(block.keys, key)
-        if block is None or at == len(block.keys) or block.keys[at] != key:
+        found = self._search(key)
+        if found is None:
             raise KeyError(key)
+        block, at = found
         return block.values[at]
 
     def get(self, key: object, default: Any = None) -> Any:
         """Return the key's value, else `default`."""
-        if not self.blocks or not isinstance(key, str):
-            return default
-        block = self.blocks[self._block_of(key)]
-        at = bisect_left(block.keys, key)
-        return block.values[at] if at < len(block.keys) and block.keys[at] == key else default
+        found = self._search(key) if isinstance(key, str) else None
+        return default if found is None else found[0].values[found[1]]
 
     def __contains__(self, key: object) -> bool:
         return self.get(key, _ABSENT) is not _ABSENT

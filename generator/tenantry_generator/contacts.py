@@ -112,27 +112,23 @@ class Contacts:
         """
         asked = [use for use in uses if self._asking.key(use) is not None]
         if found.plain and len(asked) == len(found.uses) and one_token(uses):
-            elements = sum(
-                _count(
-                    membership, found.name, self._binding.bind(self._asking.parse(use.parameters or {})), use.selector
-                )
-                for use in asked
-            )
+            queries = [(self._binding.bind(self._asking.parse(use.parameters or {})), use.selector) for use in asked]
+            elements = sum(_count(membership, found.name, each, selector) for each, selector in queries)
         else:
             elements = _count(membership, found.name, query, None)
         return Contact(found.name, found.uid, found.owned, elements)
-
-
-def _count(membership: Membership, applicationset: str, query: Query, selector: Selector | None) -> int:
-    view = membership.views.get(view_id(applicationset, query, selector))
-    tenants = matches(query, selector, membership.merged.rows)
-    return len(query.shaped(shown(tenants, [] if view is None else [view])))
 
 
 def require_tenants(membership: Membership) -> None:
     """Raise NotReady when there is no tenant at all, and so nothing that has passed the guard."""
     if not membership.merged.rows:
         raise NotReady("no source has any tenant; an empty answer would delete every Application")
+
+
+def _count(membership: Membership, applicationset: str, query: Query, selector: Selector | None) -> int:
+    view = membership.views.get(view_id(applicationset, query, selector))
+    tenants = matches(query, selector, membership.merged.rows)
+    return len(query.shaped(shown(tenants, [] if view is None else [view])))
 
 
 def _known(membership: Membership, applicationset: str) -> bool:

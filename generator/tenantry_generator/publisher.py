@@ -182,11 +182,9 @@ class Publisher:
 
     async def _keep(self) -> None:
         """Keep the record and the snapshot in step with the sources, for ever."""
-        known: Membership | None = None
         while True:
             self._must_load = False
-            self.membership = await self._recorder.load(known)
-            known = None
+            self.membership = await self._recorder.load()
             self._loaded_at = asyncio.get_running_loop().time()
             self._loaded.set()
             for feed in (*self.feeds.values(), *self._clusters.values()):
@@ -199,7 +197,6 @@ class Publisher:
                         await asyncio.sleep(_POLL)
                     elif not self._must_load:
                         await self._settle()
-                known = self.membership
                 continue
             except RecordConflict as error:
                 self.snapshot = None

@@ -27,19 +27,21 @@ class Recorder:
         self._columns = tuple(columns)
         self._metrics = metrics
         self._backoff = Backoff(first=_FIRST_RETRY, cap=_LAST_RETRY)
+        self._last: Membership | None = None
+        """What was last loaded or saved."""
         self.problem: str | None = None
 
-    async def load(self, known: Membership | None = None) -> Membership:
-        """Return what was recorded, an empty Membership if nothing ever was; `known` if that is it still.
+    async def load(self) -> Membership:
+        """Return what was recorded, an empty Membership if nothing ever was. What nobody has changed is not read again.
 
-        `known` is what was last loaded or saved here. Waits for as long as it can't be read. A damaged record is an
-        error that a person has to mend, for what it held is not known; so that is waited for as well.
+        Waits for as long as it can't be read. A damaged record is an error that a person has to mend, for what it held
+        is not known; so that is waited for as well.
         """
         while True:
             try:
-                if known is not None and self._store is not None and await self._store.is_current():
+                if self._last is not None and self._store is not None and await self._store.is_current():
                     self._worked()
-                    return known
+                    return self._last
                 stored = None if self._store is None else await self._store.load()
                 # Beside the event loop: with many tenants it takes a second or two, in which a Lease has to be renewed.
                 membership = Membership() if stored is None else await asyncio.to_thread(decode, stored, self._columns)
@@ -50,6 +52,7 @@ class Recorder:
             self._worked()
             if stored is not None and self._store is not None:
                 await asyncio.to_thread(self._store.adopt, encode(membership).tables)
+                self._last = membership
                 self._metrics.record_revision.set(stored.revision)
                 tenants = len(membership.merged.rows)
                 log.info("the record was read", revision=stored.revision, tenants=tenants)
@@ -71,6 +74,7 @@ class Recorder:
             raise
         finally:
             self._metrics.record_save.observe(time.perf_counter() - started)
+        self._last = membership
         self._metrics.record_revision.set(membership.revision)
         self._worked()
         return True

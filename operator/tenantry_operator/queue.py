@@ -41,7 +41,7 @@ class Queue:
         self._again: dict[str, Lane] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._turn = 0
+        self._turn = 1
         self._available = asyncio.Event()
         self._metrics.watch_queue(
             depth=lambda: len(self._waiting),
@@ -87,7 +87,7 @@ class Queue:
     async def get(self) -> str:
         """Return the next key, waiting for one; the caller must call `done` with it."""
         while True:
-            for lane in Lane if (self._turn + 1) % _TURNS else reversed(Lane):
+            for lane in Lane if self._turn % _TURNS else reversed(Lane):
                 while self._lanes[lane]:
                     key = self._lanes[lane].popleft()
                     present = self._waiting.get(key)

@@ -75,8 +75,8 @@ class Store:
         self._version: str | None = None
         self._ours: set[bytes] = set()
         """Checksums of the index as last seen, and as tried since without a word whether it was written."""
-        self._kept: bytes | None = None
-        """Checksum of the index of what was last loaded or saved as a whole."""
+        self._seen: bytes | None = None
+        """Checksum of the index as last loaded or written."""
         self._packed: Packed | None = None
         self._known: dict[str, str] = {}
         self._garbage: dict[str, str] = {}
@@ -105,10 +105,9 @@ class Store:
             found = await asyncio.to_thread(unpack, None if index is None else index.data, chunks)
             self._known = {name: chunk.version for name, chunk in held.items()}
             self._garbage = {}
-            self._index, self._version, self._ours, self._kept = None, None, set(), None
+            self._index, self._version, self._ours, self._seen = None, None, set(), None
             if index is not None:
                 self._see(decode(index.data), index)
-                self._kept = _checksum(index.data)
             stored, self._packed = found or (None, None)
             return stored
 
@@ -116,7 +115,7 @@ class Store:
         """Whether what this process last loaded or saved is what is kept now. RecordUnavailable."""
         async with self._lock:
             there = await self._objects.index()
-            return there is not None and _checksum(there.data) == self._kept
+            return there is not None and _checksum(there.data) == self._seen
 
     def adopt(self, tables: Tables) -> None:
         """Compare the next save with `tables`, if they hold what was loaded."""
@@ -152,7 +151,7 @@ class Store:
         index = Index(record.id, self._writer, stored.revision, stored.meta, tuple(stored.tables), chunks)
         if not await self._swap(index):
             return False
-        self._packed, self._kept = packed, _checksum(encode(index))
+        self._packed = packed
         self._sweep(packed.present | (before.present if before is not None else frozenset()))
         return True
 
@@ -175,7 +174,8 @@ class Store:
         raise RecordUnavailable(f"{INDEX} changes each time before it can be written; see who changes it")
 
     def _see(self, index: Index, held: Held) -> None:
-        self._index, self._version, self._ours = index, held.version, {_checksum(held.data)}
+        self._index, self._version, self._seen = index, held.version, _checksum(held.data)
+        self._ours = {self._seen}
 
     def _refuse_other_writers(self, there: Held | None) -> None:
         """Let pass that our own index is gone, or is an older one of ours out of a backup."""

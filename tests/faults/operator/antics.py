@@ -96,7 +96,8 @@ class Monkey:
         fields = self._random.choice([("labels",), ("annotations",), ("labels", "annotations")])
         if resource.kind in (NAMESPACES.kind, APP_PROJECTS.kind):
             fields = ("labels",)  # without any mark it is somebody else's
-        if all(path[:1] == ("f:metadata",) and path[1][2:] in fields for path in owned_paths(body)):
+        stripped = tuple(f"metadata.{field}." for field in fields)
+        if all(spelled(path).startswith(stripped) for path in owned_paths(body)):
             raise NotFound("nothing of ours would be left, and by nothing else it is known")
         bare = {**body, "metadata": {**body["metadata"], **{field: {"theirs": "x"} for field in fields}}}
         await self._write(resource, body, bare, f"strip {sorted(fields)}")

@@ -137,8 +137,8 @@ class Judge:
         before = generator.applications
         if generator.lineage is not None and not known.amnesia:
             since = -1.0 if known.forgot is None else known.forgot
-            gone = [key for key in gone if generator.came.get(key, 0.0) <= since]
-            gone = [key for key in gone if not self._new_since(before[key], since, known.born)]
+            old = [key for key in gone if generator.came.get(key, 0.0) <= since]
+            gone = [key for key in old if not self._new_since(before[key], since, known.born)]
             self._reasons(applicationset, generator, gone, known)
             return
         generator.shortage = len(before) - elements
