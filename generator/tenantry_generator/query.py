@@ -7,6 +7,7 @@ the guard tells that one has left. Two requests of one `key` get the same answer
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from tenantry.render import Row
 from tenantry_generator.errors import NotReady
@@ -22,7 +23,7 @@ _ALWAYS = frozenset({"tenant", "name"})
 _ALWAYS_EXPANDED = _ALWAYS | {_NAMESPACE, CLUSTER_KEY}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """The tenants that have one of the wanted texts under each key of `wanted`, match `selector` and are in `shard`.
 
@@ -37,7 +38,7 @@ class Query:
     fail_on_empty: bool = False
     places: Places | None = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A text that two queries share when they ask for the same, however they were written."""
         asked = {
@@ -55,7 +56,7 @@ class Query:
         """Return the same query, told which namespaces there are in the cluster that it names."""
         return replace(self, places=places)
 
-    @property
+    @cached_property
     def of_tenants(self) -> "Query":
         """The query for the tenants alone that this one finds, before it is told how to show them.
 

@@ -20,7 +20,10 @@ class Broken(AssertionError):
 
 
 class Lane(Enum):
-    """What runs beside one another, each lane on parts of its own: most of what a case does is wait."""
+    """What runs beside one another, each lane on parts of its own: most of what a case does is wait.
+
+    The operator's families are two lanes: what becomes of its writes, and what it is told or shown.
+    """
 
     OPERATOR = "operator"
     INPUTS = "inputs"

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from tenantry.interpreter import prepare_interpreter
 from tests.faults.family import Family
 from tests.faults.journal import Journal, Result
 from tests.faults.registry import FAMILIES
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--case")
     options = parser.parse_args()
     families = [family for family in FAMILIES if family.name in options.families]
+    prepare_interpreter()
     journal = Journal(options.journal, options.version, options.lane)
     asyncio.run(_run(families, journal, options.directory, scale=options.scale, only=options.case))
 

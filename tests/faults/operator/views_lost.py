@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
-from tests.faults.family import Broken, Defect, Family, Trials
+from tests.faults.family import Broken, Defect, Family, Lane, Trials
 from tests.faults.operator.canonical import renamed
 from tests.faults.operator.observer import token_in
 from tests.faults.operator.pace import RESTLESS
@@ -175,6 +175,7 @@ U1 = Family(
         place="tests.faults.operator.defects_views:lists_once",
         cases=["small/Tenant::TENANT:01"],
     ),
+    lane=Lane.INPUTS,
 )
 
 U2 = Family(
@@ -187,4 +188,5 @@ U2 = Family(
         place="tests.faults.operator.defects_views:keeps_what_lists_lack",
         cases=["delete/all"],
     ),
+    lane=Lane.INPUTS,
 )

@@ -18,7 +18,7 @@ from tenantry.resources import (
     SERVICE_ACCOUNTS,
     Resource,
 )
-from tests.faults.family import Defect, Family, Trials
+from tests.faults.family import Defect, Family, Lane, Trials
 from tests.faults.operator.canonical import canonical
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.pace import PROMPT, SILENCE, WATCHFUL
@@ -140,4 +140,5 @@ U3 = Family(
         place="tests.faults.operator.defects_views:trusts_silence",
         cases=["rolebindings.rbac.authorization.k8s.io"],
     ),
+    lane=Lane.INPUTS,
 )

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 
-from tests.faults.family import Defect, Family, Trials
+from tests.faults.family import Defect, Family, Lane, Trials
 from tests.faults.operator.hand import Hand
 from tests.faults.operator.pace import PROMPT
 from tests.faults.operator.stories import STORIES, named
@@ -137,4 +137,5 @@ T2 = Family(
         cases=_BEHIND[6:],
     ),
     drawn=True,
+    lane=Lane.INPUTS,
 )

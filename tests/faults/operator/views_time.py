@@ -6,7 +6,7 @@ Sieve's stale-state pattern, for every revision of a trace in which things were 
 import contextlib
 from collections.abc import AsyncIterator
 
-from tests.faults.family import Defect, Family, Trials
+from tests.faults.family import Defect, Family, Lane, Trials
 from tests.faults.operator.pace import PROMPT
 from tests.faults.operator.stories import STORIES, named
 from tests.faults.operator.trace import Trace
@@ -62,4 +62,5 @@ T1 = Family(
         place="tests.faults.operator.defects_views:deletes_unseen",
         cases=["recreated-by-hand/14", "recreated-by-hand/15", "recreated-by-hand/16"],
     ),
+    lane=Lane.INPUTS,
 )

@@ -10,6 +10,7 @@ import os
 import sys
 from importlib import import_module
 
+from tenantry.interpreter import prepare_interpreter
 from tenantry.telemetry import configure_logging
 from tests.faults.mutant import inject
 
@@ -19,6 +20,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the cases that are asked for until there are no more."""
     os.nice(19)  # real parts are at work beside it, and those have deadlines
+    prepare_interpreter()
     configure_logging(logging.ERROR)
     crashes = _Crashes()
     logging.getLogger().handlers[:] = [crashes]
