@@ -9,7 +9,7 @@ import json
 import secrets
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,15 @@ class KubectlFailed(RuntimeError):
 
 
 class ControlPlane:
-    """One control plane, with its files in `directory`; `kubeconfig` is that of a cluster administrator."""
+    """One control plane, with its files in `directory`; `kubeconfig` is that of a cluster administrator.
 
-    def __init__(self, binaries: Binaries, directory: Path) -> None:
+    `without` are API groups with their versions that it does not serve: to delete a namespace, each kind is asked for.
+    """
+
+    def __init__(self, binaries: Binaries, directory: Path, *, without: Sequence[str] = ()) -> None:
         self._binaries = binaries
         self._directory = directory
+        self._without = without
         self._etcd_port, self._port = free_port(), free_port()
         self._token = secrets.token_hex(16)
         self._etcd: Process | None = None
@@ -101,6 +105,7 @@ class ControlPlane:
             "service-cluster-ip-range": "10.0.0.0/24",
             "audit-policy-file": self._audit_policy(),
             "audit-log-path": self.audit_log,
+            **({"runtime-config": ",".join(f"{each}=false" for each in self._without)} if self._without else {}),
         }
         started = datetime.now(UTC)
         self._apiserver = self._start("kube-apiserver", self._binaries.kube_apiserver, arguments)
@@ -223,8 +228,8 @@ class ControlPlane:
             "bind-address": "127.0.0.1",
             "secure-port": free_port(),
             "cert-dir": self._directory / "controller-manager",
-            "kube-api-qps": 200,
-            "kube-api-burst": 400,
+            "kube-api-qps": 400,  # two requests for each kind to delete one namespace
+            "kube-api-burst": 800,
         }
         program = self._binaries.kube_controller_manager
         self._controllers = self._start("kube-controller-manager", program, arguments)
