@@ -42,6 +42,7 @@ class Recorder:
                 if self._last is not None and self._store is not None and await self._store.is_current():
                     self._worked()
                     return self._last
+                self._last = None  # whatever comes of reading it, what is known is older
                 stored = None if self._store is None else await self._store.load()
                 # Beside the event loop: with many tenants it takes a second or two, in which a Lease has to be renewed.
                 membership = Membership() if stored is None else await asyncio.to_thread(decode, stored, self._columns)
