@@ -112,12 +112,20 @@ class Queue:
             self._wait(key, lane, since=time.monotonic())
 
     def retry(self, key: str, *, at_least: float = 0.0, at_most: float = math.inf) -> float:
-        """Put `key` in again after its back-off, which doubles with every call; return the delay in seconds."""
-        backoff = self._backoffs.get(key)
+        """Put `key` in again after its back-off; return the delay in seconds.
+
+        The back-off doubles when it has passed in vain. A try that fails before, since something else called for it,
+        leaves the next one at its time: many changes near an obstacle must not put off the look at whether it is gone.
+        """
+        self._metrics.retries.inc()
+        backoff, timer = self._backoffs.get(key), self._timers.get(key)
         if backoff is None:
             backoff = self._backoffs[key] = Backoff(first=self._first_retry, cap=self._last_retry)
+        elif timer is not None:
+            left = max(0.0, timer.when() - asyncio.get_running_loop().time())
+            if left <= at_most:
+                return left
         delay = min(at_most, max(at_least, backoff.next()))
-        self._metrics.retries.inc()
         self.add_after(key, delay)
         return delay
 

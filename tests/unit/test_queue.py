@@ -75,12 +75,30 @@ async def test_a_resync_does_not_pull_a_waiting_change_down() -> None:
 
 
 async def test_delays_of_a_failing_key_grow_up_to_the_cap_and_end_with_success() -> None:
-    queue = Queue(first_retry=1, last_retry=8)
-    delays = [queue.retry("a") for _ in range(6)]
-    for delay, full in zip(delays, [1, 2, 4, 8, 8, 8], strict=True):
-        assert full / 2 <= delay <= full
+    queue = Queue(first_retry=0.01, last_retry=0.08)
+    for full in [0.01, 0.02, 0.04, 0.08, 0.08]:
+        assert full / 2 <= queue.retry("a") <= full
+        assert await _next(queue) == "a"
+        queue.done("a")
     queue.forget("a")
-    assert queue.retry("a") <= 1
+    assert queue.retry("a") <= 0.01
+
+
+async def test_tries_that_something_else_calls_for_do_not_put_off_the_one_that_is_due() -> None:
+    queue = Queue(first_retry=0.05, last_retry=300)
+    delays = [queue.retry("a") for _ in range(20)]
+    assert delays == sorted(delays, reverse=True)
+    assert await _next(queue) == "a"
+    queue.done("a")
+    assert 0.05 <= queue.retry("a") <= 0.1, "it has doubled once"
+
+
+async def test_a_wait_from_before_a_success_does_not_count_for_the_next_failure() -> None:
+    queue = Queue(first_retry=0.01, last_retry=300)
+    assert queue.retry("a", at_least=60) == 60
+    queue.forget("a")
+    assert queue.retry("a") <= 0.01
+    assert await _next(queue) == "a"
 
 
 async def test_a_server_that_asks_for_patience_gets_it() -> None:
@@ -89,9 +107,9 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
 
 
 async def test_a_back_off_can_be_kept_short() -> None:
-    queue = Queue(first_retry=0.1, last_retry=300)
-    delays = [queue.retry("a", at_most=30) for _ in range(16)]
-    assert delays[-1] == 30
+    queue = Queue(first_retry=100, last_retry=300)
+    assert queue.retry("a") > 30
+    assert queue.retry("a", at_most=30) == 30
 
 
 async def test_an_earlier_time_stands_against_a_later_one() -> None:
