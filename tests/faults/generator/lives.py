@@ -107,8 +107,10 @@ class Life:
     async def _all(self) -> None:
         await self._owed.becomes(within=_RECOVERY)
         await self._counted()
-        for episode, leaves in zip(self._schedule.episodes, self._schedule.leaves, strict=True):
+        for number, (episode, leaves) in enumerate(zip(self._schedule.episodes, self._schedule.leaves, strict=True)):
             if leaves:
+                if number:  # who leaves before the healed table has been read is held with all the others
+                    await self._newcomer()
                 await self._one_leaves()
             self._trace.note(str(episode))
             await self._episode(episode)

@@ -26,7 +26,7 @@ _LONG = 6.0
 """Seconds for which an object's writes are refused in a case that ends in `for-long`."""
 _MOST = 12
 """Tries in that time: five by the back-off of the operator's queue, each of them two where the HTTP client repeats what
-was reset by itself, and some more when something else calls for a look."""
+was reset by itself, and some more when something else calls for a look. What Kubernetes deletes does, each time."""
 _MORE = 6
 """Writes that a refusal may cost besides: the one that is repeated, and statuses that tell of it and of its end."""
 _LISTED = 6
@@ -90,7 +90,9 @@ class _Rejections:
             judge.check()
             if not refusal.tried:
                 raise judge.broken(f"the workload was over before its write {at}")
-            if len(refusal.tried) > _MOST:
+            changes = self._world.observer.summary(hand.token)
+            deleted = sum(count for (kind, _), count in changes.items() if kind == "DELETED")
+            if len(refusal.tried) > _MOST + deleted:
                 raise judge.broken(f"no back-off: it was tried {len(refusal.tried)} times in {_LONG:g} s")
             allowed = workload.writes + _MORE + (_LISTED if refusal.resource == "namespaces" else 0)
             if not more and len(page.numbers) > allowed:

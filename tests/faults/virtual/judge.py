@@ -9,8 +9,8 @@ limit. Every answer is judged. What is granted, because no generator could know 
 - What is lost when a process starts or takes over, and still is when its first read has been confirmed, counts as
   removed, within the limit (docs/adr/0023): the record may hold what this process has never seen itself.
 - The first answer after the record was lost is judged by the numbers alone, as is a first contact: the number of
-  Applications is the only witness, and none for who may not read ApplicationSets. After the record was set back, what
-  came or was agreed to since then is not known to anybody.
+  Applications is the only witness, and none for who may not read ApplicationSets or has not heard of this one yet.
+  After the record was set back, what came or was agreed to since then is not known to anybody.
 - What leaves the filters of an ApplicationSet is not counted as long as who answers does not know it as it is.
 """
 
@@ -147,7 +147,7 @@ class Judge:
         generators, owned = applicationset.generators, applicationset.contact[1]
         fresh = [each for each in generators if each is generator or each.lineage == known.lineage]
         lacking = sum(each.shortage or 0 for each in fresh)
-        if len(fresh) < len(generators) or known.blind:
+        if len(fresh) < len(generators) or known.blind or any(each.unknown for each in fresh):
             return
         if applicationset.agreed_contact:
             applicationset.agreed_contact = False
