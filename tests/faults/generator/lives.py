@@ -35,6 +35,9 @@ _RECOVERY = 40.0
 """Seconds: within thirty a source is read again, and then Argo CD has to ask."""
 _ASKS_EVERY, _ASKS_AGAIN = 2.0, 0.3
 """Seconds between two times that Argo CD is made to ask: always, and while somebody waits for it."""
+_LASTS = 6
+"""Times that Argo CD asks meanwhile, 0.3 seconds apart at least: a row has left with the second read that lacks it, a
+second after the first."""
 _MAY_LEAVE = 2
 """So many of a set of up to 29 may leave one by one within half an hour."""
 _FEWEST = 6
@@ -138,7 +141,7 @@ class Life:
         self._front.fault = episode.front
         await strike(self._table, episode.disaster, hit)
         await self._befall(episode.event)
-        await self._asked(2)
+        await self._asked(_LASTS)
         if episode.newcomer and episode.front is None:
             await self._newcomer()
         if episode.end is End.ACKNOWLEDGE:
